@@ -1,0 +1,282 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// This file is the only one that knows the YAML library. It walks the parsed
+// document along the Config instead of using the library's decoder, which takes
+// 3.5 for an int and true for a string, drops a second document, and loses the
+// position of a duration that cannot be read.
+
+// An Error is something wrong in a file.
+type Error struct {
+	File         string
+	Line, Column int // from 1
+	Text         string
+	Excerpt      string // the lines around it with a mark; may be empty
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+	if e.Excerpt != "" {
+		s += "\n" + e.Excerpt
+	}
+	return s
+}
+
+// A document is a file that was decoded, kept to say where a value stands.
+type document struct {
+	name  string
+	nodes map[string]*token.Token // by key, "flip.hold"
+	top   *token.Token            // what to point at when a key is not in the file
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	portsType    = reflect.TypeFor[Ports]()
+)
+
+func decode(name string, text []byte, into *Config) (*document, error) {
+	doc := &document{name: name, nodes: map[string]*token.Token{}}
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		var syntax *yaml.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, doc.fail(syntax.Token, "%s", syntax.Message)
+		}
+		return nil, &Error{File: name, Line: 1, Column: 1, Text: err.Error()}
+	}
+	var bodies []ast.Node
+	for _, d := range file.Docs {
+		if d.Body != nil && d.Body.Type() != ast.CommentType {
+			bodies = append(bodies, d.Body)
+		}
+	}
+	switch len(bodies) {
+	case 0:
+		return doc, nil // nothing but comments: all defaults
+	case 1:
+		doc.top = bodies[0].GetToken()
+		return doc, doc.mapping(bodies[0], reflect.ValueOf(into).Elem(), "")
+	default:
+		return nil, doc.fail(bodies[1].GetToken(), "a second document begins here: one file holds one configuration")
+	}
+}
+
+func (d *document) mapping(node ast.Node, into reflect.Value, path string) error {
+	var values []*ast.MappingValueNode
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		values = n.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{n}
+	default:
+		return d.mismatch(node, path, "keys and values")
+	}
+	for _, v := range values {
+		key := v.Key.GetToken().Value
+		field, ok := fieldOf(into, key)
+		if !ok {
+			return d.fail(v.Key.GetToken(), "unknown key %q%s", join(path, key), suggestion(into.Type(), key))
+		}
+		at := join(path, key)
+		if d.nodes[at] != nil {
+			return d.fail(v.Key.GetToken(), "key %q is given twice, first in line %d", at, d.nodes[at].Position.Line)
+		}
+		d.nodes[at] = v.Key.GetToken()
+		if err := d.value(v.Value, field, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *document) value(node ast.Node, into reflect.Value, path string) error {
+	switch {
+	case into.Type() == durationType:
+		text, ok := stringOf(node)
+		if !ok {
+			return d.mismatch(node, path, "a time with a unit, like 300ms or 2s")
+		}
+		v, err := time.ParseDuration(text)
+		if err != nil {
+			return d.fail(node.GetToken(), "%s: %q is not a time: write a number and a unit, like 300ms or 2s", path, text)
+		}
+		into.SetInt(int64(v))
+	case into.Type() == portsType:
+		text, ok := stringOf(node)
+		if n, isInt := node.(*ast.IntegerNode); isInt {
+			text, ok = n.GetToken().Value, true
+		}
+		if !ok {
+			return d.mismatch(node, path, "a range of ports like 19093-19192")
+		}
+		v, err := ParsePorts(text)
+		if err != nil {
+			return d.fail(node.GetToken(), "%s: %v", path, err)
+		}
+		into.Set(reflect.ValueOf(v))
+	case into.Kind() == reflect.Struct:
+		return d.mapping(node, into, path)
+	case into.Kind() == reflect.Slice:
+		return d.list(node, into, path)
+	case into.Kind() == reflect.String:
+		text, ok := stringOf(node)
+		if !ok {
+			return d.mismatch(node, path, "text (put it in quotes if it looks like something else)")
+		}
+		into.SetString(text)
+	default:
+		return d.integer(node, into, path)
+	}
+	d.nodes[path] = node.GetToken()
+	return nil
+}
+
+func (d *document) list(node ast.Node, into reflect.Value, path string) error {
+	seq, ok := node.(*ast.SequenceNode)
+	if !ok {
+		return d.mismatch(node, path, "a list, like [a, b]")
+	}
+	items := reflect.MakeSlice(into.Type(), len(seq.Values), len(seq.Values))
+	for i, v := range seq.Values {
+		if err := d.value(v, items.Index(i), fmt.Sprintf("%s[%d]", path, i)); err != nil {
+			return err
+		}
+	}
+	into.Set(items)
+	return nil
+}
+
+func (d *document) integer(node ast.Node, into reflect.Value, path string) error {
+	n, ok := node.(*ast.IntegerNode)
+	if !ok {
+		return d.mismatch(node, path, "a whole number")
+	}
+	var v int64
+	switch x := n.Value.(type) {
+	case int64:
+		v = x
+	case uint64:
+		v = int64(min(x, 1<<63-1))
+	}
+	if into.OverflowInt(v) {
+		return d.fail(node.GetToken(), "%s: %s is too large a number", path, node.GetToken().Value)
+	}
+	into.SetInt(v)
+	return nil
+}
+
+func stringOf(node ast.Node) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	default:
+		return "", false
+	}
+}
+
+func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") == key {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// suggestion names the keys that may stand in that place, and nothing else:
+// there are few enough of them.
+func suggestion(t reflect.Type, key string) string {
+	var known []string
+	for i := range t.NumField() {
+		name := t.Field(i).Tag.Get("yaml")
+		if strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(key), name) {
+			return fmt.Sprintf(": did you mean %q?", name)
+		}
+		known = append(known, name)
+	}
+	return ": here can be " + strings.Join(known, ", ")
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func (d *document) mismatch(node ast.Node, path, want string) error {
+	if path == "" {
+		return d.fail(node.GetToken(), "the file holds %s, want keys and values: see `switchback serve --example`", kindOf(node))
+	}
+	return d.fail(node.GetToken(), "%s: is %s, want %s", path, kindOf(node), want)
+}
+
+func kindOf(node ast.Node) string {
+	switch node.Type() {
+	case ast.NullType:
+		return "nothing"
+	case ast.BoolType:
+		return "true or false"
+	case ast.IntegerType:
+		return "a number"
+	case ast.FloatType, ast.InfinityType, ast.NanType:
+		return "a fraction"
+	case ast.StringType, ast.LiteralType:
+		return "text"
+	case ast.SequenceType:
+		return "a list"
+	case ast.MappingType, ast.MappingValueType:
+		return "keys and values"
+	case ast.AnchorType, ast.AliasType, ast.MergeKeyType, ast.TagType:
+		return "an anchor, alias or tag (none of them is read here)"
+	default:
+		return "something else"
+	}
+}
+
+func (d *document) fail(at *token.Token, format string, args ...any) error {
+	e := &Error{File: d.name, Line: 1, Column: 1, Text: fmt.Sprintf(format, args...)}
+	if at != nil && at.Position != nil {
+		e.Line, e.Column = at.Position.Line, at.Position.Column
+		e.Excerpt = excerpt(at)
+	}
+	return e
+}
+
+// excerpt is the lines around at, marked, without the library's own heading.
+func excerpt(at *token.Token) string {
+	text := yaml.FormatErrorWithToken("", at, false, true)
+	if _, rest, ok := strings.Cut(text, "\n"); ok {
+		text = rest
+	}
+	return strings.TrimRight(text, "\n ")
+}
+
+// locate says where in the file the value of p stands; a default that cannot
+// work together with what is written is shown at the top.
+func (d *document) locate(p *problem) error {
+	for key := p.key; ; {
+		if at := d.nodes[key]; at != nil {
+			return d.fail(at, "%s", p.Error())
+		}
+		i := strings.LastIndexAny(key, ".[")
+		if i < 0 {
+			return d.fail(d.top, "%s", p.Error())
+		}
+		key = key[:i]
+	}
+}
