@@ -3,17 +3,16 @@ package wire
 import "encoding/binary"
 
 // A cursor reads a frame from front to back. After the first read beyond the
-// end it is bad, every further read gives zero, and loops over counts end.
+// end it is bad: every further read gives zero, and loops over counts end.
 type cursor struct {
 	b   []byte
 	at  int
 	bad bool
 }
 
-func (c *cursor) left() int { return len(c.b) - c.at }
-
+// span takes the next n bytes. They alias the frame and cannot be appended into it.
 func (c *cursor) span(n int) []byte {
-	if c.bad || n < 0 || n > c.left() {
+	if c.bad || n < 0 || n > len(c.b)-c.at {
 		c.bad = true
 		return nil
 	}
@@ -22,7 +21,13 @@ func (c *cursor) span(n int) []byte {
 	return s
 }
 
-func (c *cursor) skip(n int) { c.span(n) }
+func (c *cursor) skip(n int) {
+	if c.bad || n < 0 || n > len(c.b)-c.at {
+		c.bad = true
+		return
+	}
+	c.at += n
+}
 
 func (c *cursor) int8() int8 {
 	if s := c.span(1); s != nil {
@@ -53,12 +58,16 @@ func (c *cursor) int64() int64 {
 }
 
 func (c *cursor) uuid() (id [16]byte) {
-	copy(id[:], c.span(16))
+	copy(id[:], c.span(len(id)))
 	return id
 }
 
 // uvarint reads an unsigned varint of at most 32 bits.
 func (c *cursor) uvarint() uint32 {
+	if !c.bad && c.at < len(c.b) && c.b[c.at] < 0x80 {
+		c.at++
+		return uint32(c.b[c.at-1])
+	}
 	var x uint64
 	for shift := uint(0); shift < 35; shift += 7 {
 		s := c.span(1)
@@ -66,7 +75,7 @@ func (c *cursor) uvarint() uint32 {
 			return 0
 		}
 		x |= uint64(s[0]&0x7f) << shift
-		if s[0]&0x80 == 0 {
+		if s[0] < 0x80 {
 			if x > 1<<32-1 {
 				break
 			}
@@ -77,18 +86,90 @@ func (c *cursor) uvarint() uint32 {
 	return 0
 }
 
-func (c *cursor) nullableString() []byte {
-	n := c.int16()
+// count reads the length of an array; a null array counts nothing. An element
+// takes at least one byte, so a count beyond the frame's end is bad at once.
+func (c *cursor) count(flexible bool) int32 {
+	var n int32
+	if flexible {
+		n = int32(c.uvarint()) - 1
+	} else {
+		n = c.int32()
+	}
+	if int(n) > len(c.b)-c.at {
+		c.bad = true
+	}
+	if c.bad {
+		return 0
+	}
+	return n
+}
+
+// text reads a string that may not be null.
+func (c *cursor) text(flexible bool) []byte {
+	if flexible {
+		return c.span(int(c.uvarint()) - 1)
+	}
+	return c.span(int(c.int16()))
+}
+
+// nullableText reads a string; nil when it is null.
+func (c *cursor) nullableText(flexible bool) []byte {
+	var n int
+	if flexible {
+		n = int(c.uvarint()) - 1
+	} else {
+		n = int(c.int16())
+	}
 	if n < 0 {
 		return nil
 	}
-	return c.span(int(n))
+	return c.span(n)
 }
 
-// tags steps over a list of tagged fields (KIP-482).
-func (c *cursor) tags() {
-	for n := c.uvarint(); n > 0 && !c.bad; n-- {
-		c.uvarint()
-		c.skip(int(c.uvarint()))
+// nullableBytes reads bytes with a 32-bit length; nil when they are null.
+func (c *cursor) nullableBytes(flexible bool) []byte {
+	var n int
+	if flexible {
+		n = int(c.uvarint()) - 1
+	} else {
+		n = int(c.int32())
 	}
+	if n < 0 {
+		return nil
+	}
+	return c.span(n)
+}
+
+// tags steps over a list of tagged fields (KIP-482), if the version has them.
+func (c *cursor) tags(flexible bool) {
+	if flexible {
+		c.tag(noTag)
+	}
+}
+
+// noTag is a tag that no message has.
+const noTag = 1<<32 - 1
+
+// tag steps over a list of tagged fields and gives the value of the one wanted,
+// and where it starts; nil when it isn't there.
+func (c *cursor) tag(want uint32) (value []byte, at int) {
+	for n := c.uvarint(); n > 0 && !c.bad; n-- {
+		key := c.uvarint()
+		s := c.span(int(c.uvarint()))
+		if key == want && !c.bad {
+			value = s
+			at = c.at - len(s)
+		}
+	}
+	return value, at
+}
+
+// leader gives where a CurrentLeader (leader id, then epoch, four bytes each)
+// stands among the tagged fields that follow; 0 when it isn't there.
+func (c *cursor) leader(tag uint32) int {
+	value, at := c.tag(tag)
+	if len(value) < 8 {
+		return 0
+	}
+	return at
 }

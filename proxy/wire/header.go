@@ -50,9 +50,9 @@ func ParseHeader(frame []byte) (Header, error) {
 		return h, nil // the one request whose header has no client id
 	}
 	c := cursor{b: frame, at: 8}
-	h.ClientID = c.nullableString()
+	h.ClientID = c.nullableText(false)
 	if Flexible(key, version) {
-		c.tags()
+		c.tags(true)
 	}
 	if c.bad {
 		return Header{}, fmt.Errorf("parse request header of key %d version %d: %w", key, version, ErrMalformed)
