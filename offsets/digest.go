@@ -34,8 +34,7 @@ func (d Digest) Add(e Entry) Digest {
 	shape := uint64(uint32(e.Length))<<32 | uint64(e.CRC)
 	lo := mix(d.Sum[0]^uint64(e.Base), shape^saltLow)
 	hi := mix(d.Sum[1]^shape, uint64(e.Base)^saltHigh)
-	// Each lane sees the other one, so that a collision of one lane alone is not
-	// carried to the end.
+	// The lanes are mixed, so that each depends on both of the batch before.
 	return Digest{Offset: e.Last + 1, Batches: d.Batches + 1, Sum: Chain{lo ^ bits.RotateLeft64(hi, 23), hi + lo}}
 }
 
@@ -48,8 +47,8 @@ const (
 	saltHigh = 0x13198a2e03707344
 )
 
-// mix folds the 128-bit product of a and b, both made odd-ish by a finaliser so
-// that a zero operand does not swallow the other.
+// mix folds the 128-bit product of a and b, the second made odd so that
+// a zero does not swallow the first.
 func mix(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(fmix(a), fmix(b)|1)
 	return fmix(hi ^ lo ^ a)
