@@ -1,0 +1,103 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+)
+
+// Config says what is mirrored and how. The zero value mirrors every topic that
+// is not internal.
+type Config struct {
+	// Include and Exclude are regular expressions that must match a whole topic
+	// name. An empty Include means all. Internal topics must be named by Include.
+	Include, Exclude []string
+
+	Poll        time.Duration // how often topics are looked at when nothing tells of a change; default 2 s
+	ConfigsPoll time.Duration // how often topic configs are read; default 15 s
+
+	FetchWait      time.Duration // longest long poll of a reader; default 250 ms
+	FetchBytes     int32         // of one Fetch answer; default 4 MiB
+	PartitionBytes int32         // of one partition in it; default 1 MiB
+
+	RoundBytes int           // of one Produce request, exceeded by a first batch only; default 4 MiB
+	RoundWait  time.Duration // how long legacy may wait for its followers before it answers a round; default 1.5 s
+
+	// QuietTime is how long nothing is sent, and legacy's end must not move, after a
+	// connection died with a produce in flight. Default and minimum: 1 s.
+	QuietTime time.Duration
+
+	// PaceDrain is how much replay may lag, measured in time to drain, before
+	// answers of that partition's produce are delayed. Default 50 ms.
+	PaceDrain time.Duration
+	// PaceLimit is the longest such delay. Default 1 s.
+	PaceLimit time.Duration
+
+	Logger *slog.Logger // default: slog.Default()
+}
+
+// Validate fills in defaults and says what is wrong.
+func (c *Config) Validate() error {
+	def(&c.Poll, 2*time.Second)
+	def(&c.ConfigsPoll, 15*time.Second)
+	def(&c.FetchWait, 250*time.Millisecond)
+	def(&c.FetchBytes, 4<<20)
+	def(&c.PartitionBytes, 1<<20)
+	def(&c.RoundBytes, 4<<20)
+	def(&c.RoundWait, 1500*time.Millisecond)
+	def(&c.QuietTime, time.Second)
+	def(&c.PaceDrain, 50*time.Millisecond)
+	def(&c.PaceLimit, time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.QuietTime < time.Second {
+		return fmt.Errorf("validate mirror config: quiet time %v is below 1 s, in which late requests were seen", c.QuietTime)
+	}
+	_, err := newChoice(*c)
+	return err
+}
+
+func def[T int | int32 | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// A choice says which topics are mirrored.
+type choice struct{ include, exclude []*regexp.Regexp }
+
+func newChoice(c Config) (choice, error) {
+	var ch choice
+	var errs []error
+	compile := func(what string, patterns []string) (out []*regexp.Regexp) {
+		for _, p := range patterns {
+			re, err := regexp.Compile(`^(?:` + p + `)$`)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("parse %s pattern %q: %w", what, p, err))
+				continue
+			}
+			out = append(out, re)
+		}
+		return out
+	}
+	ch.include = compile("include", c.Include)
+	ch.exclude = compile("exclude", c.Exclude)
+	return ch, errors.Join(errs...)
+}
+
+func (c choice) wants(t LegacyTopic) bool {
+	for _, re := range c.exclude {
+		if re.MatchString(t.Name) {
+			return false
+		}
+	}
+	for _, re := range c.include {
+		if re.MatchString(t.Name) {
+			return true
+		}
+	}
+	return len(c.include) == 0 && !t.Internal
+}
