@@ -39,8 +39,10 @@ func NewClient(addr string) (*Client, error) {
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
 	return &Client{addr: addr, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) { return dialer.DialContext(ctx, network, addr) },
-		Proxy:       nil, // never through a proxy of the environment
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, addr)
+		},
+		Proxy: nil, // never through a proxy of the environment
 	}}}, nil
 }
 
@@ -49,17 +51,20 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Version implements Backend.
 func (c *Client) Version(ctx context.Context) (v Version, err error) {
-	return v, c.get(ctx, "read version", "/v1/version", &v)
+	err = c.get(ctx, "read version", "/v1/version", &v)
+	return v, err
 }
 
 // Ready implements Backend.
 func (c *Client) Ready(ctx context.Context) (r Ready, err error) {
-	return r, c.get(ctx, "read readiness", "/v1/ready", &r)
+	err = c.get(ctx, "read readiness", "/v1/ready", &r)
+	return r, err
 }
 
 // Status implements Backend.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
-	return s, c.get(ctx, "read status", "/v1/status", &s)
+	err = c.get(ctx, "read status", "/v1/status", &s)
+	return s, err
 }
 
 // WatchStatus implements Backend. Unlike the server's own it fails when the
@@ -86,27 +91,32 @@ func (c *Client) WatchStatus(ctx context.Context, send func(Status) error) error
 
 // Check implements Backend.
 func (c *Client) Check(ctx context.Context, req CheckRequest, progress func(Line)) (r CheckReport, err error) {
-	return r, c.post(ctx, "check topics", "/v1/check", req, progress, func(e Event) bool { return take(&r, e.Check) })
+	err = c.post(ctx, "check topics", "/v1/check", req, progress, func(e Event) bool { return take(&r, e.Check) })
+	return r, err
 }
 
 // Flip implements Backend.
 func (c *Client) Flip(ctx context.Context, req FlipRequest, progress func(Line)) (r MoveReport, err error) {
-	return r, c.post(ctx, "flip topics", "/v1/flip", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	err = c.post(ctx, "flip topics", "/v1/flip", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	return r, err
 }
 
 // Relocate implements Backend.
 func (c *Client) Relocate(ctx context.Context, req RelocateRequest, progress func(Line)) (r MoveReport, err error) {
-	return r, c.post(ctx, "relocate topics", "/v1/relocate", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	err = c.post(ctx, "relocate topics", "/v1/relocate", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	return r, err
 }
 
 // Rollback implements Backend.
 func (c *Client) Rollback(ctx context.Context, req RollbackRequest, progress func(Line)) (r MoveReport, err error) {
-	return r, c.post(ctx, "roll back topics", "/v1/rollback", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	err = c.post(ctx, "roll back topics", "/v1/rollback", req, progress, func(e Event) bool { return take(&r, e.Move) })
+	return r, err
 }
 
 // Verify implements Backend.
 func (c *Client) Verify(ctx context.Context, req VerifyRequest, progress func(Line)) (r VerifyReport, err error) {
-	return r, c.post(ctx, "verify topics", "/v1/verify", req, progress, func(e Event) bool { return take(&r, e.Verify) })
+	err = c.post(ctx, "verify topics", "/v1/verify", req, progress, func(e Event) bool { return take(&r, e.Verify) })
+	return r, err
 }
 
 func take[T any](into *T, from *T) bool {
