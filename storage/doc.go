@@ -1,0 +1,2 @@
+// Package storage keeps the logs of all partitions of a node.
+package storage
