@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"switchback/storage/catalog"
+)
+
+// folder opens a data folder's catalog and its ownership over the cluster.
+func folder(t *testing.T, path string, cluster *kfake.Cluster) *ownership {
+	t.Helper()
+	cat, err := catalog.OpenBolt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cat.Close() })
+	own, err := openOwnership(cat, OwnerTopic, cluster.ListenAddrs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(own.close)
+	return own
+}
+
+func TestOwnerRefusesOtherFolders(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	dir := t.TempDir()
+
+	first := folder(t, filepath.Join(dir, "first"), cluster)
+	mine, err := first.take(ctx, false)
+	if err != nil || mine.Incarnation != 1 || mine.Epoch != 0 {
+		t.Fatalf("first start: %+v, %v", mine, err)
+	}
+	if err := first.claim(ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+
+	var refused *OwnerError
+	stranger := folder(t, filepath.Join(dir, "empty"), cluster)
+	if _, err := stranger.take(ctx, false); !errors.As(err, &refused) || refused.Legacy.Epoch != 3 {
+		t.Fatalf("an empty folder took over: %v", err)
+	}
+
+	// A restored folder knows less than legacy does.
+	if err := first.save(ctx, Owner{ID: mine.ID, Incarnation: 1, Epoch: 2}, rev(t, first)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.take(ctx, false); !errors.As(err, &refused) {
+		t.Fatalf("a restored folder was taken: %v", err)
+	}
+	if err := first.save(ctx, Owner{ID: mine.ID, Incarnation: 0, Epoch: 3}, rev(t, first)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.take(ctx, false); !errors.As(err, &refused) {
+		t.Fatalf("a copied folder was taken: %v", err)
+	}
+
+	if err := first.save(ctx, Owner{ID: mine.ID, Incarnation: 1, Epoch: 3}, rev(t, first)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := first.take(ctx, false)
+	if err != nil || again.Incarnation != 2 || again.Epoch != 3 {
+		t.Fatalf("second start: %+v, %v", again, err)
+	}
+
+	// The one that is adopted away finds out at its next claim.
+	taken, err := stranger.take(ctx, true)
+	if err != nil || taken.ID == mine.ID || taken.Epoch != 3 {
+		t.Fatalf("adopt: %+v, %v", taken, err)
+	}
+	if err := first.claim(ctx, 4); !errors.As(err, &refused) || refused.Legacy.ID != taken.ID {
+		t.Fatalf("the former owner could claim: %v", err)
+	}
+}
+
+func rev(t *testing.T, o *ownership) int64 {
+	t.Helper()
+	_, rev, err := o.load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rev
+}
