@@ -1,0 +1,131 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"switchback/storage"
+)
+
+// ListOffsets: v1-11
+//
+// Timestamps below zero are questions of their own, answered as by a broker
+// without tiered storage:
+//   - -1 latest: the high watermark, or the last stable offset for read_committed
+//   - -2 earliest: the log start offset
+//   - -3 offset of the largest timestamp (KIP-734, v7)
+//   - -4 earliest local (KIP-405, v8): the log start offset
+//   - -5 latest tiered (KIP-1005, v9), -6 earliest pending upload (KIP-1023, v11):
+//     nothing is tiered, so -1
+//
+// A record that the caller could not fetch yet is not an answer. A partition
+// named twice is INVALID_REQUEST in both places.
+//
+// Version notes:
+//   - v2: isolation level
+//   - v4: current leader epoch (KIP-320), leader epoch in the answer
+//   - v6: flexible
+//   - v10: timeout for tiered lookups, none here
+
+const (
+	latestTimestamp        = -1
+	earliestTimestamp      = -2
+	maxTimestamp           = -3
+	earliestLocalTimestamp = -4
+	latestTieredTimestamp  = -5
+	pendingUploadTimestamp = -6
+)
+
+// sentinelSince is the first version that knows a sentinel
+// (ReplicaManager.timestampMinSupportedVersion).
+var sentinelSince = map[int64]int16{
+	latestTimestamp:        1,
+	earliestTimestamp:      1,
+	maxTimestamp:           7,
+	earliestLocalTimestamp: 8,
+	latestTieredTimestamp:  9,
+	pendingUploadTimestamp: 11,
+}
+
+func (b *Broker) listOffsets(req *kmsg.ListOffsetsRequest, done func(Reply)) {
+	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+	twice := listedTwice(req)
+	for i := range req.Topics {
+		in, out := &req.Topics[i], &resp.Topics[i]
+		out.Topic = in.Topic
+		out.Partitions = make([]kmsg.ListOffsetsResponseTopicPartition, len(in.Partitions))
+		t := b.topics.find(in.Topic, [16]byte{}, false)
+		for j, ask := range in.Partitions {
+			p := &out.Partitions[j]
+			*p = kmsg.NewListOffsetsResponseTopicPartition()
+			p.Partition, p.Offset, p.Timestamp, p.LeaderEpoch = ask.Partition, -1, -1, -1
+			if twice[listed{in.Topic, ask.Partition}] {
+				p.ErrorCode = kerr.InvalidRequest.Code
+				continue
+			}
+			if since, ok := sentinelSince[ask.Timestamp]; ask.Timestamp < 0 && (!ok || req.Version < since) {
+				p.ErrorCode = kerr.UnsupportedVersion.Code
+				continue
+			}
+			var l *storage.Log
+			if l, p.ErrorCode = lookup(t, ask.Partition, false); p.ErrorCode == 0 {
+				listOffset(l, ask.Timestamp, req.IsolationLevel == 1, p)
+			}
+		}
+	}
+	done(Reply{Message: resp})
+}
+
+// A listed is a partition as ListOffsets names it.
+type listed struct {
+	topic     string
+	partition int32
+}
+
+// listedTwice finds the partitions that a request names more than once.
+func listedTwice(req *kmsg.ListOffsetsRequest) map[listed]bool {
+	if len(req.Topics) == 1 && len(req.Topics[0].Partitions) == 1 {
+		return nil
+	}
+	seen := map[listed]bool{} // true: more than once
+	for _, t := range req.Topics {
+		for _, p := range t.Partitions {
+			_, again := seen[listed{t.Topic, p.Partition}]
+			seen[listed{t.Topic, p.Partition}] = again
+		}
+	}
+	return seen
+}
+
+// listOffset answers one question about one log. out has the answer for "there
+// is none" already.
+func listOffset(l *storage.Log, timestamp int64, committed bool, out *kmsg.ListOffsetsResponseTopicPartition) {
+	bounds := l.Bounds()
+	end := bounds.Durable
+	if committed {
+		end = bounds.Stable
+	}
+	var (
+		offset, at int64
+		epoch      int32
+		ok         bool
+	)
+	switch timestamp {
+	case latestTimestamp:
+		out.Offset, out.LeaderEpoch = end, bounds.Epoch
+		return
+	case earliestTimestamp, earliestLocalTimestamp:
+		out.Offset, out.LeaderEpoch = bounds.Start, l.Epochs().At(bounds.Start)
+		return
+	case latestTieredTimestamp, pendingUploadTimestamp:
+		return
+	case maxTimestamp:
+		offset, at, epoch, ok = l.MaxTimestampOffset()
+	default:
+		offset, at, epoch, ok = l.OffsetForTime(timestamp)
+	}
+	if ok && offset < end {
+		out.Offset, out.Timestamp, out.LeaderEpoch = offset, at, epoch
+	}
+}
