@@ -1,0 +1,24 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors told to a Waiter and returned by Reserve; test with errors.Is.
+var (
+	ErrDead   = errors.New("write-ahead log has failed")
+	ErrClosed = errors.New("write-ahead log is closed")
+)
+
+// A CorruptError is a log whose bytes cannot be believed. Open changes nothing
+// when it returns one.
+type CorruptError struct {
+	File   string
+	Offset int64
+	Why    string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("corrupt write-ahead log at %s, byte %d: %s", e.File, e.Offset, e.Why)
+}
