@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"switchback/offsets"
+	"switchback/proxy/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -26,23 +27,201 @@ type endpoints interface {
 	shown(p offsets.Partition, legacyEpoch int32) (leader, epoch int32)
 }
 
+// rewriteAnswer rewrites a decoded answer that may name addresses or shown
+// epochs. changed tells whether it is of such a kind; others are left alone.
+func rewriteAnswer(resp kmsg.Response, e endpoints) (changed bool) {
+	switch resp := resp.(type) {
+	case *kmsg.ProduceResponse:
+		rewriteProduceEndpoints(resp, e)
+	case *kmsg.FetchResponse:
+		rewriteFetchEndpoints(resp, e)
+	case *kmsg.MetadataResponse:
+		rewriteMetadata(resp, e)
+	case *kmsg.FindCoordinatorResponse:
+		rewriteFindCoordinator(resp, e)
+	case *kmsg.ApiVersionsResponse:
+		rewriteApiVersions(resp)
+	case *kmsg.DescribeClusterResponse:
+		rewriteDescribeCluster(resp, e)
+	case *kmsg.DescribeConfigsResponse:
+		rewriteDescribeConfigs(resp, e)
+	case *kmsg.DescribeTopicPartitionsResponse:
+		rewriteDescribeTopicPartitions(resp, e)
+	case *kmsg.ShareFetchResponse:
+		rewriteShareFetchEndpoints(resp, e)
+	case *kmsg.ShareAcknowledgeResponse:
+		rewriteShareAcknowledgeEndpoints(resp, e)
+	default:
+		return false
+	}
+	return true
+}
+
+// hint shows a KIP-951 leader hint as clients are to see it. A hint that says
+// nothing (leader -1) stays as it is.
+func hint(e endpoints, p offsets.Partition, leader, epoch *int32) {
+	if *leader < 0 {
+		return
+	}
+	shownLeader, shownEpoch := e.shown(p, *epoch)
+	*epoch = shownEpoch
+	if shownLeader >= 0 {
+		*leader = shownLeader
+	}
+}
+
+// named collects the nodes that hints name, so that ids and endpoints agree: a
+// client that was given the one without the other looks up the wrong address or
+// none.
+type named []int32
+
+func (n *named) add(leader int32) {
+	if leader < 0 {
+		return
+	}
+	for _, id := range *n {
+		if id == leader {
+			return
+		}
+	}
+	*n = append(*n, leader)
+}
+
+// idOf is the id of a topic that an answer names in one of the two ways.
+func idOf(e endpoints, name string, id [16]byte) (offsets.TopicID, bool) {
+	if id != ([16]byte{}) {
+		return id, true
+	}
+	return e.topicID(name)
+}
+
 // rewriteProduceEndpoints rewrites the KIP-951 hints of a Produce answer.
-func rewriteProduceEndpoints(resp *kmsg.ProduceResponse, e endpoints) {}
+func rewriteProduceEndpoints(resp *kmsg.ProduceResponse, e endpoints) {
+	var nodes named
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		id, known := idOf(e, t.Topic, t.TopicID)
+		for j := range t.Partitions {
+			l := &t.Partitions[j].CurrentLeader
+			if known {
+				hint(e, offsets.Partition{Topic: id, Index: t.Partitions[j].Partition}, &l.LeaderID, &l.LeaderEpoch)
+			}
+			nodes.add(l.LeaderID)
+		}
+	}
+	racks := map[int32]*string{}
+	for i := range resp.Brokers {
+		racks[resp.Brokers[i].NodeID] = resp.Brokers[i].Rack
+	}
+	resp.Brokers = nil
+	for _, node := range nodes {
+		if host, port, ok := e.endpoint(node); ok {
+			b := kmsg.NewProduceResponseBroker()
+			b.NodeID, b.Host, b.Port, b.Rack = node, host, port, racks[node]
+			resp.Brokers = append(resp.Brokers, b)
+		}
+	}
+}
 
-// rewriteFetchEndpoints rewrites the KIP-951 hints of a Fetch answer.
-func rewriteFetchEndpoints(resp *kmsg.FetchResponse, e endpoints) {}
+// rewriteFetchEndpoints rewrites the KIP-951 hints of a Fetch answer. Encode it
+// with wire.EncodeFetch, which copies no records.
+func rewriteFetchEndpoints(resp *kmsg.FetchResponse, e endpoints) {
+	var nodes named
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		id, known := idOf(e, t.Topic, t.TopicID)
+		for j := range t.Partitions {
+			l := &t.Partitions[j].CurrentLeader
+			if known {
+				hint(e, offsets.Partition{Topic: id, Index: t.Partitions[j].Partition}, &l.LeaderID, &l.LeaderEpoch)
+			}
+			nodes.add(l.LeaderID)
+		}
+	}
+	racks := map[int32]*string{}
+	for i := range resp.Brokers {
+		racks[resp.Brokers[i].NodeID] = resp.Brokers[i].Rack
+	}
+	resp.Brokers = nil
+	for _, node := range nodes {
+		if host, port, ok := e.endpoint(node); ok {
+			b := kmsg.NewFetchResponseBroker()
+			b.NodeID, b.Host, b.Port, b.Rack = node, host, port, racks[node]
+			resp.Brokers = append(resp.Brokers, b)
+		}
+	}
+}
 
-// rewriteShareFetchEndpoints rewrites the hints of a ShareFetch answer.
-func rewriteShareFetchEndpoints(resp *kmsg.ShareFetchResponse, e endpoints) {}
+// rewriteShareFetchEndpoints rewrites the hints of a ShareFetch answer (KIP-932).
+// Share groups stay on legacy, and so do the leaders named: only addresses and
+// epochs change.
+func rewriteShareFetchEndpoints(resp *kmsg.ShareFetchResponse, e endpoints) {
+	var nodes named
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			l := &t.Partitions[j].CurrentLeader
+			hint(e, offsets.Partition{Topic: t.TopicID, Index: t.Partitions[j].Partition}, &l.LeaderID, &l.LeaderEpoch)
+			nodes.add(l.LeaderID)
+		}
+	}
+	resp.NodeEndpoints = nil
+	for _, node := range nodes {
+		if host, port, ok := e.endpoint(node); ok {
+			b := kmsg.NewShareFetchResponseNodeEndpoint()
+			b.NodeID, b.Host, b.Port = node, host, port
+			resp.NodeEndpoints = append(resp.NodeEndpoints, b)
+		}
+	}
+}
 
-// rewriteShareAcknowledgeEndpoints rewrites the hints of a ShareAcknowledge answer.
-func rewriteShareAcknowledgeEndpoints(resp *kmsg.ShareAcknowledgeResponse, e endpoints) {}
+// rewriteShareAcknowledgeEndpoints does the same for a ShareAcknowledge answer.
+func rewriteShareAcknowledgeEndpoints(resp *kmsg.ShareAcknowledgeResponse, e endpoints) {
+	var nodes named
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			l := &t.Partitions[j].CurrentLeader
+			hint(e, offsets.Partition{Topic: t.TopicID, Index: t.Partitions[j].Partition}, &l.LeaderID, &l.LeaderEpoch)
+			nodes.add(l.LeaderID)
+		}
+	}
+	resp.NodeEndpoints = nil
+	for _, node := range nodes {
+		if host, port, ok := e.endpoint(node); ok {
+			b := kmsg.NewShareAcknowledgeResponseNodeEndpoint()
+			b.NodeID, b.Host, b.Port = node, host, port
+			resp.NodeEndpoints = append(resp.NodeEndpoints, b)
+		}
+	}
+}
 
-// patchLeaders patches CurrentLeader hints of a Produce or Fetch answer that
-// carries no endpoints in place. Other answers are left as they are.
-func patchLeaders(key, version int16, frame []byte, e endpoints) error { return nil }
-
-// rewriteAnswer rewrites any decoded answer that may carry endpoints or leader
-// epochs; other answers are left as they are. changed tells whether the kind is
-// one of those.
-func rewriteAnswer(resp kmsg.Response, e endpoints) (changed bool) { return false }
+// patchLeaders patches the CurrentLeader hints of a Produce or Fetch answer in
+// place, for an answer that carries no endpoints. Other answers, and versions
+// without hints, are left as they are.
+func patchLeaders(key, version int16, frame []byte, e endpoints) (err error) {
+	patch := func(at int, topic []byte, id offsets.TopicID, partition int32) {
+		if at == 0 {
+			return
+		}
+		id, known := idOf(e, string(topic), id)
+		if !known {
+			return
+		}
+		leader, epoch := wire.Epoch(frame, at), wire.Epoch(frame, at+4)
+		hint(e, offsets.Partition{Topic: id, Index: partition}, &leader, &epoch)
+		wire.PutEpoch(frame, at, leader)
+		wire.PutEpoch(frame, at+4, epoch)
+	}
+	switch {
+	case key == int16(kmsg.Produce) && wire.Flexible(key, version):
+		_, err = wire.WalkProduceAnswer(version, frame, func(p wire.ProduceAnswer) {
+			patch(p.LeaderAt, p.Topic, p.TopicID, p.Partition)
+		})
+	case key == int16(kmsg.Fetch) && wire.Flexible(key, version):
+		_, err = wire.WalkFetchAnswer(version, frame, func(p wire.FetchAnswer) {
+			patch(p.LeaderAt, p.Topic, p.TopicID, p.Partition)
+		})
+	}
+	return err
+}
