@@ -207,7 +207,7 @@ func (c *Client) do(ctx context.Context, op, method, path string, text []byte) (
 		return nil, e.Error
 	}
 	return nil, &Error{Op: op, Subject: c.addr, Text: fmt.Sprintf("answered %s: %s", resp.Status, bytes.TrimSpace(answer)), Code: CodeNoServer,
-		Hint: "is that a switchback server, and of this version? `switchback version` asks it"}
+		Hint: "is that a switchback server, and of this version? `switchback version --server` asks it"}
 }
 
 func (c *Client) gone(op string) error {
