@@ -55,8 +55,9 @@ func parseRules(configs map[string]*string) (rules, error) {
 			r.deletable = true
 		}
 	}
-	// Storage reads 0 as "not set". A limit of zero milliseconds is legal in Kafka
-	// and a millisecond is as near as it gets.
+	// Storage reads 0 as "not set". A limit of zero is legal in Kafka and 1 is as
+	// near as it gets.
+	r.MaxMessageBytes = max(r.MaxMessageBytes, 1)
 	r.TimestampBeforeMaxMs = max(r.TimestampBeforeMaxMs, 1)
 	r.TimestampAfterMaxMs = max(r.TimestampAfterMaxMs, 1)
 	return r, c.err
