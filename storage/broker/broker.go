@@ -153,10 +153,10 @@ func Serves(key int16) (min, max int16, ok bool) {
 	return v.min, v.max, ok
 }
 
-// Submit takes one request. It appends before it returns, never waits for
-// anything, and calls done exactly once; see the package comment for where. A
-// request and the buffer that it was decoded from belong to the broker until
-// then.
+// Submit takes one request. It appends before it returns, waits for nothing but
+// room in the WAL's queue (that is the back-pressure), and calls done exactly
+// once; see the package comment for where. A request and the buffer that it was
+// decoded from belong to the broker until then.
 func (b *Broker) Submit(c Caller, req kmsg.Request, done func(Reply)) {
 	if v, ok := served[req.Key()]; !ok || req.GetVersion() < v.min || req.GetVersion() > v.max {
 		done(Reply{})

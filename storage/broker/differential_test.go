@@ -133,7 +133,9 @@ func TestDifferential(t *testing.T) {
 	both("higher epoch, wrong sequence", func() kmsg.Request { return produceTo(9, topic, 0, spec{pid: 7, pepoch: 1, seq: 5, time: 1}.build()) })
 	both("higher epoch", func() kmsg.Request { return produceTo(9, topic, 0, spec{pid: 7, pepoch: 1, time: 900}.build()) })
 	both("lower epoch", func() kmsg.Request { return produceTo(9, topic, 0, spec{pid: 7, seq: 33, time: 1}.build()) })
-	both("control batch", func() kmsg.Request { return produceTo(9, topic, 0, spec{pid: 7, attrs: batch.ControlFlag, time: 1}.build()) })
+	both("control batch", func() kmsg.Request {
+		return produceTo(9, topic, 0, spec{pid: 7, attrs: batch.ControlFlag, time: 1}.build())
+	})
 	damaged := spec{value: 10, time: 1}.build()
 	damaged[len(damaged)-1] ^= 1
 	both("bad checksum", func() kmsg.Request { return produceTo(9, topic, 0, append([]byte(nil), damaged...)) })

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -175,11 +174,8 @@ func (s *scanner) frames(one *segment) error {
 		err = eachRecord(body, info.records, func(r Record, offset int) error {
 			return s.replay(r, Location{Segment: at.Segment, Offset: at.Offset + uint32(offset)})
 		})
-		if errors.Is(err, errFrame) {
-			return &CorruptError{one.path, one.pos, err.Error()}
-		}
 		if err != nil {
-			return fmt.Errorf("replay %s at %d: %w", one.path, one.pos, err)
+			return &CorruptError{one.path, one.pos, err.Error()}
 		}
 		one.pos += info.size()
 		s.nextLSN++

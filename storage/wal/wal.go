@@ -17,7 +17,7 @@ type Config struct {
 	Dir          string
 	Folder       [16]byte // segments of another folder are refused
 	SegmentBytes int64    // size of a segment; default 64 MiB, at least 64 KiB, below 2 GiB
-	QueueBytes   int64    // bound of what is queued and not told yet; default 64 MiB
+	QueueBytes   int64    // bound of what is queued and not told yet; default 64 MiB, at least 1 MiB
 	FrameBytes   int      // a group ends at this size; default 1 MiB: larger syncs fall off a cliff
 	// GroupEnd is called by the announcer after the last Waiter of each group.
 	GroupEnd func()
@@ -37,6 +37,9 @@ func (c *Config) fill() error {
 	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 64 << 20
+	}
+	if c.QueueBytes < 1<<20 {
+		return fmt.Errorf("configure write-ahead log: queue of %d bytes", c.QueueBytes)
 	}
 	if c.FrameBytes == 0 {
 		c.FrameBytes = 1 << 20
@@ -92,7 +95,8 @@ type WAL struct {
 
 // Open recovers the log in cfg.Dir, calls replay for every durable record in
 // order, and starts the two goroutines. Head and Body are valid during the call.
-// An error of replay ends Open.
+// An error of replay makes that place corrupt. Errors: CorruptError, or what the
+// operating system said.
 func Open(cfg Config, replay func(Record, Location) error) (*WAL, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -117,11 +121,19 @@ func Open(cfg Config, replay func(Record, Location) error) (*WAL, error) {
 // Reserve waits until n bytes (see Size) fit into the queue. One record larger
 // than the whole queue is let in alone. Errors: ErrDead, ErrClosed.
 func (w *WAL) Reserve(n int) error {
-	if err := w.room.Acquire(w.ctx, w.clip(int64(n))); err != nil {
+	err := w.room.Acquire(w.ctx, w.clip(int64(n)))
+	if err == nil && w.ctx.Err() != nil { // there was room, but it leads nowhere
+		w.Unreserve(n)
+		err = w.ctx.Err()
+	}
+	if err != nil {
 		return w.unusable()
 	}
 	return nil
 }
+
+// TryReserve is Reserve for those who would rather do without.
+func (w *WAL) TryReserve(n int) bool { return w.room.TryAcquire(w.clip(int64(n))) }
 
 // Unreserve gives back room that was reserved and not appended.
 func (w *WAL) Unreserve(n int) { w.room.Release(w.clip(int64(n))) }

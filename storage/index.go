@@ -1,0 +1,151 @@
+package storage
+
+import (
+	"sort"
+
+	"switchback/offsets"
+	"switchback/storage/batch"
+	"switchback/storage/wal"
+)
+
+// An item is one batch of a log: where it stands and what is asked about it often.
+type item struct {
+	base         int64
+	maxTimestamp int64
+	at           wal.Location // of the record's head; unknown until settled
+	head         uint32       // bytes of head before the batch
+	size         int32        // of the batch
+	delta        int32        // last offset minus base
+	crc          uint32
+}
+
+func newItem(h batch.Header, head int) item {
+	return item{
+		base: h.BaseOffset, maxTimestamp: h.MaxTimestamp, head: uint32(head),
+		size: int32(h.Size()), delta: h.LastOffsetDelta, crc: h.CRC,
+	}
+}
+
+func (i item) last() int64 { return i.base + int64(i.delta) }
+
+func (i item) entry() offsets.Entry {
+	return offsets.Entry{Base: i.base, Last: i.last(), Length: i.size - batch.Overhead, CRC: i.crc}
+}
+
+// is says whether h is the header of this very batch.
+func (i item) is(h batch.Header) bool {
+	return i.base == h.BaseOffset && i.delta == h.LastOffsetDelta && int(i.size) == h.Size() && i.crc == h.CRC
+}
+
+const blockItems = 512
+
+// A block is a stretch of items with what makes long searches short.
+type block struct {
+	items        []item         // blockItems of them, but in the last block
+	before       offsets.Digest // of everything before the block
+	maxTimestamp int64
+}
+
+// An index is all batches of a log in the order of their offsets, gaps allowed.
+// It grows in blocks so that no append copies what is there. 40 bytes a batch.
+type index struct {
+	blocks  []*block
+	count   int
+	settled int // how many are durable: a prefix
+	// settledMax is the largest timestamp of what is durable, ms, -1 none.
+	settledMax int64
+	digest     offsets.Digest
+}
+
+func newIndex(origin int64) index {
+	return index{digest: offsets.Digest{Offset: origin}, settledMax: batch.NoTimestamp}
+}
+
+func (x *index) append(i item) {
+	if x.count%blockItems == 0 {
+		x.blocks = append(x.blocks, &block{before: x.digest, maxTimestamp: batch.NoTimestamp})
+	}
+	b := x.blocks[len(x.blocks)-1]
+	b.items = append(b.items, i)
+	b.maxTimestamp = max(b.maxTimestamp, i.maxTimestamp)
+	x.digest = x.digest.Add(i.entry())
+	x.count++
+}
+
+// settle says where the oldest item that is not durable yet stands.
+func (x *index) settle(at wal.Location) item {
+	i := x.at(x.settled)
+	i.at = at
+	x.settled++
+	x.settledMax = max(x.settledMax, i.maxTimestamp)
+	return *i
+}
+
+func (x *index) at(n int) *item { return &x.blocks[n/blockItems].items[n%blockItems] }
+
+// find is the number of the first item that ends at or behind offset; count if none.
+func (x *index) find(offset int64) int {
+	b := sort.Search(len(x.blocks), func(n int) bool {
+		items := x.blocks[n].items
+		return items[len(items)-1].last() >= offset
+	})
+	if b == len(x.blocks) {
+		return x.count
+	}
+	items := x.blocks[b].items
+	return b*blockItems + sort.Search(len(items), func(n int) bool { return items[n].last() >= offset })
+}
+
+// digestAt is the digest of everything below offset; ok is false inside of a batch
+// and above what is durable.
+func (x *index) digestAt(offset int64) (offsets.Digest, bool) {
+	n := x.find(offset)
+	if n < x.count && x.at(n).base < offset {
+		return offsets.Digest{}, false
+	}
+	if n > x.settled {
+		return offsets.Digest{}, false
+	}
+	if n == x.count {
+		return x.digest, true
+	}
+	b := x.blocks[n/blockItems]
+	d := b.before
+	for _, i := range b.items[:n%blockItems] {
+		d = d.Add(i.entry())
+	}
+	return d, true
+}
+
+// firstSince is the number of the first durable item from number n on whose
+// largest timestamp is at least ts; settled if none.
+func (x *index) firstSince(n int, ts int64) int {
+	for n < x.settled {
+		b := x.blocks[n/blockItems]
+		if b.maxTimestamp < ts {
+			n = (n/blockItems + 1) * blockItems
+			continue
+		}
+		if x.at(n).maxTimestamp >= ts {
+			return n
+		}
+		n++
+	}
+	return x.settled
+}
+
+// largestSince is the largest timestamp of durable items from number n on.
+func (x *index) largestSince(n int) int64 {
+	largest := batch.NoTimestamp
+	for n < x.settled {
+		b := x.blocks[n/blockItems]
+		if n%blockItems == 0 && n+len(b.items) <= x.settled {
+			largest = max(largest, b.maxTimestamp)
+			n += len(b.items)
+			continue
+		}
+		largest = max(largest, x.at(n).maxTimestamp)
+		n++
+	}
+	return largest
+}
