@@ -45,6 +45,7 @@ type fetch struct {
 type fetchPart struct {
 	out       *kmsg.FetchResponseTopicPartition
 	log       *storage.Log // nil: answered with an error already
+	topic     *topic       // of log
 	offset    int64
 	maxBytes  int
 	lastEpoch int32 // of the record before offset, -1 when not said
@@ -110,7 +111,9 @@ func (f *fetch) add(in *kmsg.FetchRequestTopicPartition, out *kmsg.FetchResponse
 		lastEpoch: in.LastFetchedEpoch,
 		counted:   in.FetchOffset,
 	}
-	part.log, out.ErrorCode = lookup(t, in.Partition, f.byID)
+	if part.log, out.ErrorCode = lookup(t, in.Partition, f.byID); part.log != nil {
+		part.topic = t
+	}
 	f.parts = append(f.parts, part)
 }
 
@@ -153,7 +156,7 @@ func (f *fetch) ready() bool {
 		}
 		interesting = true
 		bounds := p.log.Bounds()
-		if p.offset < bounds.Start || p.offset > bounds.End {
+		if p.topic.gone.Load() || p.offset < bounds.Start || p.offset > bounds.End {
 			return true
 		}
 		if _, diverges := p.divergence(bounds); diverges {
@@ -252,6 +255,10 @@ func (f *fetch) answer() {
 
 // read fills in one partition's answer and returns its records, nil for none.
 func (f *fetch) read(p *fetchPart, maxBytes int, first bool) *storage.Chunk {
+	if p.topic.gone.Load() {
+		p.out.ErrorCode = codeFor(storage.ErrDeleted, f.byID)
+		return nil
+	}
 	bounds := p.log.Bounds()
 	if end, diverges := p.divergence(bounds); diverges {
 		if end.Epoch == offsets.UndefinedEpoch || p.offset < bounds.Start {

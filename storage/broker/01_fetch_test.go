@@ -42,7 +42,7 @@ func fetchAll(h *house, topic broker.Topic, index int32) []byte {
 	return p.RecordBatches
 }
 
-func headers(t *testing.T, raw []byte) []batch.Header {
+func headers(t testing.TB, raw []byte) []batch.Header {
 	t.Helper()
 	var list []batch.Header
 	err := batch.Walk(raw, func(h batch.Header, b []byte) error {
@@ -55,7 +55,7 @@ func headers(t *testing.T, raw []byte) []batch.Header {
 	return list
 }
 
-func bases(t *testing.T, raw []byte) []int64 {
+func bases(t testing.TB, raw []byte) []int64 {
 	var list []int64
 	for _, h := range headers(t, raw) {
 		list = append(list, h.BaseOffset)

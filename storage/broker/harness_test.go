@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ var (
 
 // A house is a broker over a real engine and a real catalog in a folder.
 type house struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	engine *storage.Engine
 	cat    catalog.Catalog
@@ -41,11 +42,11 @@ type house struct {
 }
 
 // open opens the folder; the test closes what is open at its end.
-func open(t *testing.T, dir string, cfg broker.Config) *house {
+func open(t testing.TB, dir string, cfg broker.Config) *house {
 	t.Helper()
 	h := &house{t: t, dir: dir}
 	var err error
-	if h.engine, err = storage.Open(storage.Config{Dir: dir, ClusterID: "legacy", SegmentBytes: 4 << 20}); err != nil {
+	if h.engine, err = storage.Open(storage.Config{Dir: dir, ClusterID: "legacy", SegmentBytes: 4 << 20, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	if h.cat, err = catalog.OpenBolt(dir + "/catalog.db"); err != nil {
@@ -78,7 +79,7 @@ func (h *house) close() {
 }
 
 // leading is a house with the topic orders, led with epoch 5.
-func leading(t *testing.T, cfg broker.Config) *house {
+func leading(t testing.TB, cfg broker.Config) *house {
 	t.Helper()
 	h := open(t, t.TempDir(), cfg)
 	h.mustImport(orders)
@@ -169,7 +170,7 @@ func (h *house) decoded(r broker.Reply) kmsg.Response {
 }
 
 // fill puts the record segments where kmsg expects them.
-func fill(t *testing.T, f *kmsg.FetchResponse, records [][][]byte) {
+func fill(t testing.TB, f *kmsg.FetchResponse, records [][][]byte) {
 	t.Helper()
 	n := 0
 	for i := range f.Topics {
@@ -202,10 +203,11 @@ func eachVersion(t *testing.T, key int16, f func(t *testing.T, version int16)) {
 	}
 }
 
-// A want compares with go-cmp and says which line was off.
-func same(t *testing.T, what string, got, want any) {
+// same compares with go-cmp and shows what is off.
+func same(t testing.TB, what string, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
+	tags := cmp.Exporter(func(t reflect.Type) bool { return t == reflect.TypeFor[kmsg.Tags]() })
+	if diff := cmp.Diff(want, got, tags); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }

@@ -73,13 +73,6 @@ func (p *polls) forget(connection uint64) {
 	endAll(p.by[connection])
 }
 
-// endWaits ends every wait there is: an answer may always come early.
-func (p *polls) endWaits() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	endAll(p.running)
-}
-
 func endAll(waiting map[*poll]struct{}) {
 	for w := range waiting {
 		if !w.ended {

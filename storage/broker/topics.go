@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"switchback/offsets"
 	"switchback/storage"
@@ -45,11 +46,13 @@ type record struct {
 	Removed bool `json:"removed,omitempty"`
 }
 
-// A topic is an imported one with its logs. It is immutable; a change replaces it.
+// A topic is an imported one with its logs. It is immutable; a change replaces it
+// by one that shares gone.
 type topic struct {
 	Topic
 	rules rules
 	logs  []*storage.Log // by partition index
+	gone  *atomic.Bool   // it was removed: for requests that hold on to it
 }
 
 // log is the log of one partition.
@@ -178,7 +181,10 @@ func (b *Broker) open(t Topic) error {
 	if err != nil {
 		return err
 	}
-	n := &topic{Topic: t, rules: r, logs: make([]*storage.Log, t.Partitions)}
+	n := &topic{Topic: t, rules: r, logs: make([]*storage.Log, t.Partitions), gone: new(atomic.Bool)}
+	if before := b.topics.find("", t.ID, true); before != nil {
+		n.gone = before.gone
+	}
 	for i := range n.logs {
 		p := offsets.Partition{Topic: t.ID, Index: int32(i)}
 		l, ok := b.engine.Log(p)
@@ -208,10 +214,10 @@ func (b *Broker) Remove(ctx context.Context, id offsets.TopicID) error {
 		return fmt.Errorf("remove topic %q: %w", t.Name, err)
 	}
 	b.topics.drop(t)
+	t.gone.Store(true) // before the logs go, which wakes the fetches that wait on them
 	if err := b.destroy(ctx, id); err != nil {
 		return fmt.Errorf("remove topic %q: %w", t.Name, err)
 	}
-	b.polls.endWaits() // they read from a log that is gone, and say so
 	return nil
 }
 
