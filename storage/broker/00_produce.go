@@ -34,7 +34,7 @@ const adminClient = "__admin_client"
 // transactionsRefused says why a transactional Produce is not taken.
 const transactionsRefused = "transactions are not served for topics that moved to the target; nothing was appended"
 
-// An append is one partition of a Produce on its way into its log.
+// An appending is one partition of a Produce on its way into its log.
 type appending struct {
 	out *kmsg.ProduceResponseTopicPartition
 	log *storage.Log

@@ -194,15 +194,14 @@ const countStep = 256
 func (p *fetchPart) count(end int64) int {
 	for p.counted < end && p.bytes < p.maxBytes {
 		entries := p.log.Entries(p.counted, countStep)
-		for _, e := range entries {
-			if e.Base >= end {
-				return min(p.bytes, p.maxBytes)
-			}
-			p.bytes += int(e.Length) + batch.Overhead
-			p.counted = e.Last + 1
-		}
-		if len(entries) == 0 {
+		if len(entries) == 0 || entries[0].Base >= end {
 			break
+		}
+		for _, e := range entries {
+			if e.Base < end {
+				p.bytes += int(e.Length) + batch.Overhead
+				p.counted = e.Last + 1
+			}
 		}
 	}
 	return min(p.bytes, p.maxBytes)

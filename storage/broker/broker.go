@@ -89,8 +89,8 @@ func New(engine *storage.Engine, cat catalog.Catalog, cfg Config) (*Broker, erro
 }
 
 // Close ends the waiting fetches, which are answered with what there is, and
-// returns when every goroutine of the broker has ended or ctx has. Requests that
-// come later are answered without waiting. It closes neither engine nor catalog.
+// returns when every goroutine of the broker has ended or ctx has. Fetches that
+// come later do not wait. It closes neither engine nor catalog.
 func (b *Broker) Close(ctx context.Context) error {
 	return b.polls.close(ctx)
 }

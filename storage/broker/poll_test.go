@@ -169,6 +169,9 @@ func TestPollEndsWhenTheOffsetIsDeleted(t *testing.T) {
 func TestPollEndsWhenTheTopicIsRemoved(t *testing.T) {
 	h := leading(t, broker.Config{})
 	answer := h.start(broker.Caller{}, waiting(orders, 0, 0))
+	grown := orders
+	grown.Partitions = 4
+	h.mustImport(grown) // the fetch holds on to what the topic was before
 	h.unanswered(answer)
 	if err := h.Remove(context.Background(), orders.ID); err != nil {
 		t.Fatal(err)

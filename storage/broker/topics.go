@@ -202,7 +202,7 @@ func (b *Broker) open(t Topic) error {
 
 // Remove forgets a topic and deletes its logs. Removing one that is not there is
 // fine. Fetches that wait are answered; what comes later is told that the topic
-// is not known.
+// is not known. A Remove that fails half-way is finished by the next New.
 func (b *Broker) Remove(ctx context.Context, id offsets.TopicID) error {
 	b.topics.writing.Lock()
 	defer b.topics.writing.Unlock()
