@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -89,7 +90,7 @@ func (c *Cluster) electPreferred(ctx context.Context, name string, partition int
 	for _, t := range answer.Topics {
 		for _, p := range t.Partitions {
 			// Not needed means that it happened already: by the broker's own doing, or by our last try.
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil && err != kerr.ElectionNotNeeded {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil && !errors.Is(err, kerr.ElectionNotNeeded) {
 				return err
 			}
 		}
