@@ -29,6 +29,12 @@ type Config struct {
 	// connection died with a produce in flight. Default and minimum: 1 s.
 	QuietTime time.Duration
 
+	// ResetDelay is how long a copy that legacy contradicts is left alone before it
+	// is dropped. It must be longer than a flip may hold produce: a flip that was
+	// sealed before the contradiction was seen has then made the target the home.
+	// Default 5 s.
+	ResetDelay time.Duration
+
 	// PaceDrain is how much replay may lag, measured in time to drain, before
 	// answers of that partition's produce are delayed. Default 50 ms.
 	PaceDrain time.Duration
@@ -48,6 +54,7 @@ func (c *Config) Validate() error {
 	def(&c.RoundBytes, 4<<20)
 	def(&c.RoundWait, 1500*time.Millisecond)
 	def(&c.QuietTime, time.Second)
+	def(&c.ResetDelay, 5*time.Second)
 	def(&c.PaceDrain, 50*time.Millisecond)
 	def(&c.PaceLimit, time.Second)
 	if c.Logger == nil {

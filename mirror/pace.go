@@ -1,9 +1,189 @@
 package mirror
 
-import "switchback/offsets"
+import (
+	"context"
+	"time"
+
+	"switchback/offsets"
+)
+
+// A speed is what was measured about one partition's copy. Averages are
+// exponential, over about the last eight batches.
+type speed struct {
+	turn   time.Duration // from sending a batch to its answer: what one more batch in the backlog costs
+	delay  time.Duration // from its append to the target to legacy's answer
+	last   time.Time     // of the last answer that moved replay on
+	size   float64       // bytes per batch
+	rate   float64       // forward: offsets per second
+	window time.Time     // since when moved counts
+	moved  int64
+}
+
+// confirmed notes a batch that legacy took.
+func (s *speed) confirmed(now time.Time, turn, delay time.Duration, size int) {
+	if s.last.IsZero() {
+		s.turn, s.delay, s.size = turn, delay, float64(size)
+	}
+	s.turn += (turn - s.turn) / 8
+	s.delay += (delay - s.delay) / 8
+	s.size += (float64(size) - s.size) / 8
+	s.last = now
+}
+
+// copied notes progress of the forward copy.
+func (s *speed) copied(now time.Time, offsets int64) {
+	s.moved += offsets
+	if s.window.IsZero() {
+		s.window = now
+		return
+	}
+	if took := now.Sub(s.window); took >= 100*time.Millisecond {
+		s.rate += (float64(s.moved)/took.Seconds() - s.rate) / 2
+		s.window, s.moved = now, 0
+	}
+}
+
+// progress is how long replay may go without an answer before its producers are
+// not slowed down any more: slowing would only hurt then.
+const progress = 250 * time.Millisecond
+
+// moving says whether replay makes progress. mu is held.
+func (t *twin) moving(now time.Time) bool {
+	return t.stop == nil && t.settled && now.Sub(t.speed.last) < progress
+}
+
+// backlog is how many batches the target has that legacy did not confirm, up to
+// offset; false where nobody can say. mu is held.
+func (t *twin) backlog(offset int64) (int64, bool) {
+	d, ok := t.log.Digest(offset)
+	if !ok || t.batches < 0 {
+		return 0, false
+	}
+	return max(d.Batches-t.batches, 0), true
+}
+
+// drain is how long it would take to bring legacy level, if nothing else were
+// appended: what the backlog costs at the present speed, or what a batch took
+// from append to answer lately, whichever is more. mu is held.
+func (t *twin) drain(now time.Time) time.Duration {
+	n, ok := t.backlog(t.log.Bounds().Durable)
+	switch {
+	case !t.settled || t.stop != nil || !ok:
+		return DrainUnknown
+	case n > 0 && now.Sub(t.speed.last) > time.Second && (t.flight == nil || now.Sub(t.flight.appended) > time.Second):
+		return DrainUnknown
+	}
+	d := time.Duration(n) * t.speed.turn
+	if now.Sub(t.speed.last) < time.Second {
+		d = max(d, t.speed.delay)
+	}
+	return d
+}
+
+// allowed is how many batches of backlog the pace permits. mu is held.
+func (t *twin) allowed() int64 {
+	turn := max(t.speed.turn, 10*time.Microsecond)
+	return max(int64(t.m.cfg.PaceDrain/turn), 2)
+}
+
+// A waiter is a produce whose answer is delayed.
+type waiter struct {
+	batch    int64 // of the target's chain: how many batches up to and with it
+	deadline time.Time
+	done     chan struct{}
+}
+
+// maxWaiters bounds the delayed answers of one partition.
+const maxWaiters = 4096
 
 // Pace is asked before a produce that was appended to the target is answered:
 // offset is one past its last record. Nil means answer now. Otherwise answer
 // when the channel is closed, which happens when replay has come close enough,
 // when it makes no progress, or after Config.PaceLimit.
-func (m *Mirror) Pace(p offsets.Partition, offset int64) <-chan struct{} { return nil }
+func (m *Mirror) Pace(p offsets.Partition, offset int64) <-chan struct{} {
+	t := m.twin(p)
+	if t == nil {
+		return nil
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.home != offsets.Target || offset <= t.confirmed || !t.moving(now) || len(t.waiters) >= maxWaiters {
+		return nil
+	}
+	n, ok := t.backlog(offset)
+	if !ok || n <= t.allowed() {
+		return nil
+	}
+	w := waiter{batch: t.batches + n, deadline: now.Add(m.cfg.PaceLimit), done: make(chan struct{})}
+	t.waiters = append(t.waiters, w)
+	if len(t.waiters) == 1 {
+		m.pacing(t)
+	}
+	return w.done
+}
+
+// release answers who has waited long enough, or everybody. mu is held.
+func (t *twin) release(all bool) {
+	if len(t.waiters) == 0 {
+		return
+	}
+	now := time.Now()
+	all = all || !t.moving(now)
+	reach := t.batches + t.allowed()
+	kept := t.waiters[:0]
+	for _, w := range t.waiters {
+		if all || w.batch <= reach || !now.Before(w.deadline) {
+			close(w.done)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	t.waiters = kept
+}
+
+// pacing makes pace look after a twin.
+func (m *Mirror) pacing(t *twin) {
+	m.pacedMu.Lock()
+	m.paced[t] = struct{}{}
+	m.pacedMu.Unlock()
+	poke(m.wakePacer)
+}
+
+// pace releases waiters whose time is over or whose replay has stopped. Those that
+// replay catches up with are released by its answers.
+func (m *Mirror) pace(ctx context.Context) {
+	const step = 20 * time.Millisecond
+	for ctx.Err() == nil {
+		m.pacedMu.Lock()
+		all := make([]*twin, 0, len(m.paced))
+		for t := range m.paced {
+			all = append(all, t)
+		}
+		m.pacedMu.Unlock()
+		for _, t := range all {
+			t.mu.Lock()
+			t.release(false)
+			if len(t.waiters) == 0 {
+				m.pacedMu.Lock()
+				delete(m.paced, t)
+				m.pacedMu.Unlock()
+			}
+			t.mu.Unlock()
+		}
+		var next time.Time
+		if len(all) > 0 {
+			next = time.Now().Add(step)
+		}
+		wait(ctx, m.wakePacer, next)
+	}
+}
+
+// releaseAll answers everybody: the mirror ends.
+func (m *Mirror) releaseAll() {
+	for _, t := range m.all() {
+		t.mu.Lock()
+		t.release(true)
+		t.mu.Unlock()
+	}
+}

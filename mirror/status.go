@@ -90,3 +90,82 @@ type Counters struct {
 	EpochDifferences               int64 // batches whose leader epoch on legacy is not the target's
 	Compacted                      int64 // batches that legacy's cleaner removed or shrank
 }
+
+// status is a snapshot.
+func (t *twin) status(now time.Time) Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.log.Bounds()
+	s := Status{
+		Partition: t.id, Name: t.name, Home: t.home,
+		Leader: t.leader, Epoch: t.epoch,
+		TargetStart: b.Start, TargetEnd: b.Durable, LegacyStart: t.legacyStart, LegacyHigh: t.high,
+		Verified: t.pos, From: t.chainFrom,
+		Exact: t.unsound == sound, InexactAt: -1,
+		Counters: t.counts,
+	}
+	s.Confirmed, s.Known = t.held()
+	if t.home == offsets.Target {
+		s.backlogToLegacy(t, b)
+		s.Drain = t.drain(now)
+	} else {
+		s.backlogToTarget(t, b)
+	}
+	t.explain(&s, now)
+	return s
+}
+
+// backlogToLegacy fills in what replay still has to do. t.mu is held.
+func (s *Status) backlogToLegacy(t *twin, b Bounds) {
+	s.Backlog = Backlog{Offsets: max(b.Durable-s.Confirmed, 0), Batches: -1, Bytes: -1}
+	if n, ok := t.backlog(b.Durable); ok {
+		s.Backlog.Batches, s.Backlog.Bytes = n, int64(float64(n)*t.speed.size)
+	}
+}
+
+// backlogToTarget fills in what the forward copy still has to do. t.mu is held.
+func (s *Status) backlogToTarget(t *twin, b Bounds) {
+	s.Backlog = Backlog{Offsets: max(t.high-b.Durable, 0), Batches: -1, Bytes: -1}
+	switch {
+	case t.high < 0 || !t.settled:
+		s.Drain = DrainUnknown
+	case s.Backlog.Offsets == 0:
+	case t.speed.rate < 1:
+		s.Drain = DrainUnknown
+	default:
+		s.Drain = time.Duration(float64(s.Backlog.Offsets) / t.speed.rate * float64(time.Second))
+	}
+}
+
+// explain fills in the state and why it is that. t.mu is held.
+func (t *twin) explain(s *Status, now time.Time) {
+	if t.policy.inexact() {
+		s.Exact, s.InexactAt = false, t.from
+		s.Remedy = "legacy rewrites batches of this topic (message.timestamp.type or compression.type): offsets stay exact, bytes do not"
+	}
+	if t.doubt != nil {
+		s.Err, s.Remedy = t.doubt.err, t.doubt.remedy
+	}
+	switch {
+	case t.stop != nil:
+		s.State, s.Err, s.Remedy = t.stop.state, t.stop.err, t.stop.remedy
+		s.Exact, s.InexactAt = false, t.stop.at
+	case t.doubt != nil && (t.doubt.refused || t.doubt.sending && now.Sub(t.doubt.since) > stallAfter):
+		s.State = Stalled
+	case t.leader < 0 || t.name == "":
+		s.State = Unreachable
+		if s.Err == "" {
+			s.Err = "legacy shows no leader for this partition"
+		}
+	case t.away != "":
+		s.State, s.Err = Unreachable, t.away
+	case !t.settled:
+		s.State = Settling
+	case t.home == offsets.Target:
+		s.State = Replaying
+	case s.Backlog.Offsets == 0 && t.high >= 0:
+		s.State = CaughtUp
+	default:
+		s.State = Copying
+	}
+}

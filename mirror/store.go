@@ -39,18 +39,19 @@ type Log interface {
 	// Replicate appends whole batches of legacy at their own offsets, bytes
 	// untouched, gaps allowed, and returns the new end. raw belongs to the log
 	// afterwards. Batches below the end must be equal to what is there, otherwise
-	// the error wraps ErrDiffers. It may return before they are durable, and block
-	// for back-pressure.
+	// the error wraps ErrDiffers. The first batch of an empty log may begin below its
+	// start. It may return before they are durable, and block for back-pressure.
 	Replicate(raw []byte) (end int64, err error)
 	// Bounds is a snapshot of where the log begins and ends.
 	Bounds() Bounds
 	// Batch is the durable batch that contains or follows offset at; false when
 	// there is none (yet).
 	Batch(at int64) (Batch, bool, error)
-	// Entries lists at most max batches in order, beginning with the one that
-	// contains or follows from.
+	// Entries lists at most max durable batches in order, beginning with the one
+	// that contains or follows from.
 	Entries(from int64, max int) []offsets.Entry
-	// Digest is the chain over all batches below at; false where no batch ends.
+	// Digest is the chain over all batches below at; false within a batch and above
+	// what is durable.
 	Digest(at int64) (offsets.Digest, bool)
 	// Epochs is where each leader epoch began.
 	Epochs() offsets.Epochs
