@@ -11,6 +11,7 @@ import (
 
 	"switchback/e2e/machine"
 	"switchback/e2e/raw"
+	"switchback/e2e/relay"
 )
 
 // stopGrace bounds a controlled shutdown: a broker gives up on its own after a while, too.
@@ -20,6 +21,7 @@ const stopGrace = 60 * time.Second
 type Broker struct {
 	node    *node
 	cluster *Cluster
+	front   *relay.Relay // nil without Options.Front
 	paused  atomic.Bool
 }
 
@@ -28,6 +30,10 @@ func (b *Broker) ID() int32 { return int32(b.node.id) }
 
 // Addr is where the broker listens.
 func (b *Broker) Addr() string { return machine.Loopback(b.node.port) }
+
+// Front is the relay in front of the broker's second listener: what clients of the front see of it, and may be told to misbehave. nil without
+// Options.Front.
+func (b *Broker) Front() *relay.Relay { return b.front }
 
 // Alive reports whether the process has not ended.
 func (b *Broker) Alive() bool { return b.node.process != nil && b.node.process.Alive() }

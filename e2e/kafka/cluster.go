@@ -15,6 +15,7 @@ import (
 
 	"switchback/e2e/machine"
 	"switchback/e2e/raw"
+	"switchback/e2e/relay"
 )
 
 // controllerID is the node id of the controller; brokers are 1, 2, 3.
@@ -30,6 +31,7 @@ type Options struct {
 	Dir     string            // where data and logs go; Run takes the test's temporary folder
 	Heap    string            // of a broker, "512m" when empty
 	Full    bool              // the whole JIT: for measuring
+	Front   bool              // a second listener per broker behind a relay.Relay, which alone it tells those who come that way
 
 	flags []string // for the JVMs of brokers
 }
@@ -42,6 +44,7 @@ type Cluster struct {
 	controller *node
 	brokers    []*Broker
 	unlock     func()
+	closed     bool
 }
 
 // Run starts a cluster for the length of a test. It is skipped, or fails, where the machine lacks what is needed (machine.Need). When the
@@ -152,10 +155,16 @@ func start(ctx context.Context, dist *Distribution, o Options) (c *Cluster, err 
 	}
 	c.controller = c.node("controller", controllerID, port)
 	for id := 1; id <= o.Brokers; id++ {
-		if port, err = machine.Ports(1); err != nil {
+		if port, err = machine.Ports(3); err != nil {
 			return nil, err
 		}
-		c.brokers = append(c.brokers, &Broker{node: c.node(fmt.Sprintf("broker-%d", id), id, port), cluster: c})
+		b := &Broker{node: c.node(fmt.Sprintf("broker-%d", id), id, port), cluster: c}
+		c.brokers = append(c.brokers, b)
+		if o.Front {
+			if b.front, err = relay.Listen(port+2, machine.Loopback(port+1)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
@@ -191,6 +200,15 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
+// FrontAddrs are the addresses of the relays in front of all brokers (Options.Front).
+func (c *Cluster) FrontAddrs() []string {
+	var addrs []string
+	for _, b := range c.brokers {
+		addrs = append(addrs, b.front.Addr())
+	}
+	return addrs
+}
+
 // Brokers are all brokers in the order of their ids.
 func (c *Cluster) Brokers() []*Broker { return c.brokers }
 
@@ -217,6 +235,12 @@ func (c *Cluster) Close() error {
 			errs = append(errs, n.process.Kill())
 		}
 	}
+	for _, b := range c.brokers {
+		if b.front != nil && !c.closed {
+			errs = append(errs, b.front.Close())
+		}
+	}
+	c.closed = true
 	errs = append(errs, os.RemoveAll(c.options.Dir))
 	if c.unlock != nil {
 		c.unlock()

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"switchback/e2e/kafka"
 	"switchback/e2e/machine"
+	"switchback/e2e/raw"
 )
 
 func TestClusterLivesThroughWhatTestsDoToIt(t *testing.T) {
@@ -59,4 +62,27 @@ func TestClusterLivesThroughWhatTestsDoToIt(t *testing.T) {
 	must(c.Broker(1).Ready(ctx))
 	must(c.SetTopicConfig(ctx, "orders", "max.message.bytes", "2000"))
 	must(c.DeleteTopic(ctx, "orders"))
+}
+
+func TestFrontShowsItselfOnly(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	c := kafka.Run(t, kafka.Options{Brokers: 2, Front: true})
+	if err := c.CreateTopic(ctx, "orders", 1, 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := raw.Dial(ctx, c.FrontAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	resp, err := conn.Request(ctx, kmsg.NewPtrMetadataRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range resp.(*kmsg.MetadataResponse).Brokers {
+		if got, want := fmt.Sprintf("%s:%d", b.Host, b.Port), c.Broker(b.NodeID).Front().Addr(); got != want {
+			t.Errorf("broker %d is shown at %s, want its relay %s", b.NodeID, got, want)
+		}
+	}
 }

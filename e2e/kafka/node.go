@@ -83,13 +83,18 @@ func (n *node) properties() []byte {
 	s["log.dirs"] = n.dir
 	s["controller.quorum.voters"] = fmt.Sprintf("%d@%s", controllerID, machine.Loopback(c.controller.port))
 	s["controller.listener.names"] = "CONTROLLER"
-	s["listener.security.protocol.map"] = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
+	s["listener.security.protocol.map"] = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FRONT:PLAINTEXT"
 	if n == c.controller {
 		s["process.roles"] = "controller"
 		s["listeners"] = "CONTROLLER://" + machine.Loopback(n.port)
 	} else {
 		s["process.roles"] = "broker"
+		s["inter.broker.listener.name"] = "PLAINTEXT"
 		s["listeners"] = "PLAINTEXT://" + machine.Loopback(n.port)
+		if c.options.Front {
+			s["advertised.listeners"] = s["listeners"] + ",FRONT://" + machine.Loopback(n.port+2)
+			s["listeners"] += ",FRONT://" + machine.Loopback(n.port+1)
+		}
 	}
 	var out strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(s)) {
