@@ -1,19 +1,17 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"time"
 )
 
 // Config says what is mirrored and how. The zero value mirrors every topic that
 // is not internal.
 type Config struct {
-	// Include and Exclude are regular expressions that must match a whole topic
-	// name. An empty Include means all. Internal topics must be named by Include.
-	Include, Exclude []string
+	// Wants says whether a topic of legacy is mirrored. It is pure and quick. Nil:
+	// every topic that is not internal.
+	Wants func(name string, internal bool) bool
 
 	Poll        time.Duration // how often topics are looked at when nothing tells of a change; default 2 s
 	ConfigsPoll time.Duration // how often topic configs are read; default 15 s
@@ -63,48 +61,14 @@ func (c *Config) Validate() error {
 	if c.QuietTime < time.Second {
 		return fmt.Errorf("validate mirror config: quiet time %v is below 1 s, in which late requests were seen", c.QuietTime)
 	}
-	_, err := newChoice(*c)
-	return err
+	if c.Wants == nil {
+		c.Wants = func(_ string, internal bool) bool { return !internal }
+	}
+	return nil
 }
 
 func def[T int | int32 | time.Duration](v *T, d T) {
 	if *v <= 0 {
 		*v = d
 	}
-}
-
-// A choice says which topics are mirrored.
-type choice struct{ include, exclude []*regexp.Regexp }
-
-func newChoice(c Config) (choice, error) {
-	var ch choice
-	var errs []error
-	compile := func(what string, patterns []string) (out []*regexp.Regexp) {
-		for _, p := range patterns {
-			re, err := regexp.Compile(`^(?:` + p + `)$`)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("parse %s pattern %q: %w", what, p, err))
-				continue
-			}
-			out = append(out, re)
-		}
-		return out
-	}
-	ch.include = compile("include", c.Include)
-	ch.exclude = compile("exclude", c.Exclude)
-	return ch, errors.Join(errs...)
-}
-
-func (c choice) wants(t LegacyTopic) bool {
-	for _, re := range c.exclude {
-		if re.MatchString(t.Name) {
-			return false
-		}
-	}
-	for _, re := range c.include {
-		if re.MatchString(t.Name) {
-			return true
-		}
-	}
-	return len(c.include) == 0 && !t.Internal
 }

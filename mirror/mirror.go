@@ -17,7 +17,6 @@ import (
 // A Mirror copies between the clusters. Make one with New.
 type Mirror struct {
 	cfg    Config
-	choice choice
 	legacy Legacy
 	store  Store
 
@@ -49,12 +48,8 @@ func New(cfg Config, legacy Legacy, store Store) (*Mirror, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	ch, err := newChoice(cfg)
-	if err != nil {
-		return nil, err
-	}
 	return &Mirror{
-		cfg: cfg, choice: ch, legacy: legacy, store: store,
+		cfg: cfg, legacy: legacy, store: store,
 		refresh: make(chan struct{}, 1), wakePacer: make(chan struct{}, 1),
 		twins: make(map[offsets.Partition]*twin), homes: make(map[offsets.Partition]home), queries: make(map[queryKey]*query),
 		paced:  make(map[*twin]struct{}),

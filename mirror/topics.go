@@ -95,7 +95,7 @@ func (m *Mirror) look(ctx context.Context, group *sync.WaitGroup) (again bool) {
 	for _, lt := range seen {
 		t := m.topics[lt.ID]
 		if t == nil {
-			if !m.choice.wants(lt) && !m.homeHere(lt) {
+			if !m.cfg.Wants(lt.Name, lt.Internal) && !m.homeHere(lt) {
 				continue
 			}
 			t = &topic{}
