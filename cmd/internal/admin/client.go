@@ -211,7 +211,7 @@ func (c *Client) do(ctx context.Context, op, method, path string, text []byte) (
 }
 
 func (c *Client) gone(op string) error {
-	return &Error{Op: op, Subject: c.addr, Text: "the server went away before it had answered", Code: CodeNoServer,
+	return &Error{Op: op, Subject: c.addr, Text: "the server went away", Code: CodeNoServer,
 		Hint: "start it again: it resumes or undoes what it was in the middle of, and `switchback status` says which"}
 }
 

@@ -37,6 +37,7 @@ func (e *Error) Error() string {
 // A document is a file that was decoded, kept to say where a value stands.
 type document struct {
 	name  string
+	lines []string
 	nodes map[string]*token.Token // by key, "flip.hold"
 	top   *token.Token            // what to point at when a key is not in the file
 }
@@ -47,7 +48,7 @@ var (
 )
 
 func decode(name string, text []byte, into *Config) (*document, error) {
-	doc := &document{name: name, nodes: map[string]*token.Token{}}
+	doc := &document{name: name, lines: strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nodes: map[string]*token.Token{}}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		var syntax *yaml.SyntaxError
@@ -66,10 +67,9 @@ func decode(name string, text []byte, into *Config) (*document, error) {
 	case 0:
 		return doc, nil // nothing but comments: all defaults
 	case 1:
-		doc.top = bodies[0].GetToken()
 		return doc, doc.mapping(bodies[0], reflect.ValueOf(into).Elem(), "")
 	default:
-		return nil, doc.fail(bodies[1].GetToken(), "a second document begins here: one file holds one configuration")
+		return nil, doc.fail(placeOf(bodies[1]), "a second document begins here: one file holds one configuration")
 	}
 }
 
@@ -82,6 +82,10 @@ func (d *document) mapping(node ast.Node, into reflect.Value, path string) error
 		values = []*ast.MappingValueNode{n}
 	default:
 		return d.mismatch(node, path, "keys and values")
+	}
+	// The first mapping is the document itself.
+	if d.top == nil && len(values) > 0 {
+		d.top = values[0].Key.GetToken()
 	}
 	for _, v := range values {
 		key := v.Key.GetToken().Value
@@ -102,34 +106,16 @@ func (d *document) mapping(node ast.Node, into reflect.Value, path string) error
 }
 
 func (d *document) value(node ast.Node, into reflect.Value, path string) error {
+	var err error
 	switch {
 	case into.Type() == durationType:
-		text, ok := stringOf(node)
-		if !ok {
-			return d.mismatch(node, path, "a time with a unit, like 300ms or 2s")
-		}
-		v, err := time.ParseDuration(text)
-		if err != nil {
-			return d.fail(node.GetToken(), "%s: %q is not a time: write a number and a unit, like 300ms or 2s", path, text)
-		}
-		into.SetInt(int64(v))
+		err = d.duration(node, into, path)
 	case into.Type() == portsType:
-		text, ok := stringOf(node)
-		if n, isInt := node.(*ast.IntegerNode); isInt {
-			text, ok = n.GetToken().Value, true
-		}
-		if !ok {
-			return d.mismatch(node, path, "a range of ports like 19093-19192")
-		}
-		v, err := ParsePorts(text)
-		if err != nil {
-			return d.fail(node.GetToken(), "%s: %v", path, err)
-		}
-		into.Set(reflect.ValueOf(v))
+		err = d.ports(node, into, path)
 	case into.Kind() == reflect.Struct:
-		return d.mapping(node, into, path)
+		return d.mapping(node, into, path) // its place is that of its key
 	case into.Kind() == reflect.Slice:
-		return d.list(node, into, path)
+		err = d.list(node, into, path)
 	case into.Kind() == reflect.String:
 		text, ok := stringOf(node)
 		if !ok {
@@ -137,9 +123,40 @@ func (d *document) value(node ast.Node, into reflect.Value, path string) error {
 		}
 		into.SetString(text)
 	default:
-		return d.integer(node, into, path)
+		err = d.integer(node, into, path)
 	}
-	d.nodes[path] = node.GetToken()
+	if err == nil {
+		d.nodes[path] = placeOf(node)
+	}
+	return err
+}
+
+func (d *document) duration(node ast.Node, into reflect.Value, path string) error {
+	text, ok := stringOf(node)
+	if !ok {
+		return d.mismatch(node, path, "a time with a unit, like 300ms or 2s")
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil {
+		return d.fail(placeOf(node), "%s: %q is not a time: write a number and a unit, like 300ms or 2s", path, text)
+	}
+	into.SetInt(int64(v))
+	return nil
+}
+
+func (d *document) ports(node ast.Node, into reflect.Value, path string) error {
+	text, ok := stringOf(node)
+	if n, isInt := node.(*ast.IntegerNode); isInt {
+		text, ok = n.GetToken().Value, true
+	}
+	if !ok {
+		return d.mismatch(node, path, "a range of ports like 19093-19192")
+	}
+	v, err := ParsePorts(text)
+	if err != nil {
+		return d.fail(placeOf(node), "%s: %v", path, err)
+	}
+	into.Set(reflect.ValueOf(v))
 	return nil
 }
 
@@ -171,14 +188,27 @@ func (d *document) integer(node ast.Node, into reflect.Value, path string) error
 		v = int64(min(x, 1<<63-1))
 	}
 	if into.OverflowInt(v) {
-		return d.fail(node.GetToken(), "%s: %s is too large a number", path, node.GetToken().Value)
+		return d.fail(placeOf(node), "%s: %s is too large a number", path, node.GetToken().Value)
 	}
 	into.SetInt(v)
 	return nil
 }
 
+// stringOf is the text of a scalar. In a [list] the library takes host:9092 for
+// a key and its value, which YAML does only when a space follows the colon.
 func stringOf(node ast.Node) (string, bool) {
 	switch n := node.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) == 1 {
+			return stringOf(n.Values[0])
+		}
+		return "", false
+	case *ast.MappingValueNode:
+		key, colon, value := n.Key.GetToken(), n.Start, n.Value.GetToken()
+		if key.Type != token.StringType || value.Position.Line != colon.Position.Line || value.Position.Column != colon.Position.Column+1 {
+			return "", false
+		}
+		return key.Value + ":" + value.Value, true
 	case *ast.StringNode:
 		return n.Value, true
 	case *ast.LiteralNode:
@@ -220,9 +250,13 @@ func join(path, key string) string {
 
 func (d *document) mismatch(node ast.Node, path, want string) error {
 	if path == "" {
-		return d.fail(node.GetToken(), "the file holds %s, want keys and values: see `switchback serve --example`", kindOf(node))
+		return d.fail(placeOf(node), "the file holds %s, want keys and values: see `switchback serve --example`", kindOf(node))
 	}
-	return d.fail(node.GetToken(), "%s: is %s, want %s", path, kindOf(node), want)
+	at := placeOf(node)
+	if key := d.nodes[path]; key != nil && node.Type() == ast.NullType {
+		at = key // nothing has no place
+	}
+	return d.fail(at, "%s: is %s, want %s", path, kindOf(node), want)
 }
 
 func kindOf(node ast.Node) string {
@@ -248,22 +282,46 @@ func kindOf(node ast.Node) string {
 	}
 }
 
+// placeOf is where a node begins; the library points at the colon of a mapping.
+func placeOf(node ast.Node) *token.Token {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		if len(n.Values) > 0 {
+			return placeOf(n.Values[0])
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken()
+	}
+	return node.GetToken()
+}
+
 func (d *document) fail(at *token.Token, format string, args ...any) error {
 	e := &Error{File: d.name, Line: 1, Column: 1, Text: fmt.Sprintf(format, args...)}
 	if at != nil && at.Position != nil {
 		e.Line, e.Column = at.Position.Line, at.Position.Column
-		e.Excerpt = excerpt(at)
 	}
+	e.Excerpt = d.excerpt(e.Line, e.Column)
 	return e
 }
 
-// excerpt is the lines around at, marked, without the library's own heading.
-func excerpt(at *token.Token) string {
-	text := yaml.FormatErrorWithToken("", at, false, true)
-	if _, rest, ok := strings.Cut(text, "\n"); ok {
-		text = rest
+// around is how many lines an excerpt shows before and behind the one meant.
+const around = 2
+
+// excerpt is the file around a place, as it is written, with marks.
+func (d *document) excerpt(line, column int) string {
+	var b strings.Builder
+	for n := max(1, line-around); n <= min(len(d.lines), line+around); n++ {
+		mark := " "
+		if n == line {
+			mark = ">"
+		}
+		text := strings.TrimRight(d.lines[n-1], "\r")
+		fmt.Fprintf(&b, "%s %4d | %s\n", mark, n, text)
+		if n == line {
+			fmt.Fprintf(&b, "       | %s^\n", strings.Repeat(" ", max(0, column-1)))
+		}
 	}
-	return strings.TrimRight(text, "\n ")
+	return strings.TrimRight(b.String(), "\n ")
 }
 
 // locate says where in the file the value of p stands; a default that cannot
