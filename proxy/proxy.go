@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"switchback/offsets"
@@ -48,7 +49,7 @@ type Config struct {
 	// MaxFrame bounds a request and an answer, in bytes. Default:
 	// wire.DefaultMaxFrame.
 	MaxFrame int
-	// DialTimeout bounds one attempt to connect to a broker. Default: 5 s.
+	// DialTimeout bounds one attempt to connect to a broker. Default: 2 s.
 	DialTimeout time.Duration
 	// ShortPoll is how long after a relocation long polls on the target's node are
 	// cut to shortPollWait, so that partitions that arrive later are not delayed
@@ -129,7 +130,20 @@ type Route struct {
 	Home  offsets.Side
 	Epoch int64 // of the route record; a lower one than known is ignored by Apply
 	Shown offsets.Shown
+	// Topic is the topic's name, for a start at which legacy doesn't list the topic.
+	// Where legacy does, legacy's counts.
+	Topic string
 }
+
+// Why a connection ends.
+var (
+	// errRefused is wrapped when a request asks for what no client may.
+	errRefused = errors.New("request refused")
+	// errCopyStopped: a read waited in vain for the copy between the clusters.
+	errCopyStopped = errors.New("the copy between the clusters does not move")
+	// errAbandoned: nobody knows whether the flip that held a Produce has happened.
+	errAbandoned = errors.New("outcome of a flip unknown")
+)
 
 // ErrUnknownTopic is wrapped when a partition's topic is not on legacy.
 var ErrUnknownTopic = errors.New("topic unknown to legacy")
@@ -142,6 +156,19 @@ type Proxy struct {
 	target Target
 	copies Copy
 	topo   *Topology
+
+	life  context.Context // ends when Run does
+	end   context.CancelFunc
+	wg    group
+	ready chan struct{}
+
+	routes   routeTable
+	nodes    nodeTable
+	conns    connTable
+	auth     authorizer
+	facts    facts
+	nextConn atomic.Uint64
+	pollsCut atomic.Int64 // until when long polls on the target are short, unix ns
 
 }
 
@@ -174,7 +201,7 @@ func New(cfg Config, target Target, copies Copy) (*Proxy, error) {
 		cfg.MaxFrame = wire.DefaultMaxFrame
 	}
 	if cfg.DialTimeout == 0 {
-		cfg.DialTimeout = 5 * time.Second
+		cfg.DialTimeout = 2 * time.Second
 	}
 	if cfg.ShortPoll == 0 {
 		cfg.ShortPoll = 5 * time.Second
@@ -182,22 +209,11 @@ func New(cfg Config, target Target, copies Copy) (*Proxy, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	p := &Proxy{cfg: cfg, log: cfg.Logger, target: target, copies: copies}
+	p := &Proxy{cfg: cfg, log: cfg.Logger, target: target, copies: copies, ready: make(chan struct{})}
+	p.life, p.end = context.WithCancel(context.Background())
 	p.topo = NewTopology(cfg.Bootstrap, cfg.ClientID, cfg.Logger)
 	return p, nil
 }
 
-// Run opens the listeners and serves until ctx ends; then it closes everything
-// and waits for all goroutines. The target's listener opens once legacy's brokers
-// are known, so that the first client sees every node. It is called once.
-func (p *Proxy) Run(ctx context.Context) error { return p.topo.Run(ctx) }
-
 // Topology is legacy as the proxy sees it; it is refreshed while Run runs.
 func (p *Proxy) Topology() *Topology { return p.topo }
-
-// Ready is closed when all listeners are open.
-func (p *Proxy) Ready() <-chan struct{} { return nil }
-
-// Addr is where the target's node listens, which is the bootstrap address; empty
-// before Ready.
-func (p *Proxy) Addr() string { return "" }
