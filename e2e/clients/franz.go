@@ -143,10 +143,40 @@ func FranzConsumer(t testing.TB, h *history.History, o Consuming, options ...kgo
 	return f
 }
 
+// FranzReader starts a franz-go consumer that reads every partition from the start of its log and belongs to no group: it needs nothing but leaders. In
+// the history it is a group of its own, by its name, that never commits.
+func FranzReader(t testing.TB, h *history.History, o Consuming, partitions int32, options ...kgo.Opt) Client {
+	t.Helper()
+	starts := map[int32]kgo.Offset{}
+	for n := range partitions {
+		starts[n] = kgo.NewOffset().AtStart()
+	}
+	options = append([]kgo.Opt{
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.Topic: starts}), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	}, options...)
+	f, ctx := newFranz(t, o.Name, o.Bootstrap, options...)
+	for n := range partitions {
+		h.Assigned(o.Name, o.Name, history.Place{Topic: o.Topic, Partition: n})
+	}
+	go func() {
+		defer close(f.done)
+		defer f.client.Close()
+		for ctx.Err() == nil {
+			f.handOut(h, o.Name, f.client.PollFetches(ctx))
+		}
+	}()
+	return f
+}
+
 // poll hands out what one poll brings, and commits it.
 func (f *franz) poll(ctx context.Context, h *history.History, group string) {
 	defer f.client.AllowRebalance()
-	fetches := f.client.PollFetches(ctx)
+	if records := f.handOut(h, group, f.client.PollFetches(ctx)); len(records) > 0 {
+		f.commit(h, group, records)
+	}
+}
+
+func (f *franz) handOut(h *history.History, group string, fetches kgo.Fetches) []*kgo.Record {
 	fetches.EachError(func(topic string, partition int32, err error) {
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, kgo.ErrClientClosed) {
 			h.Erred(f.name, fmt.Sprintf("fetch %s-%d: %v", topic, partition, err))
@@ -162,9 +192,7 @@ func (f *franz) poll(ctx context.Context, h *history.History, group string) {
 		h.Read(group, f.name, history.Place{Topic: r.Topic, Partition: r.Partition}, r.Offset, m)
 		f.pulse.Beat(time.Now())
 	}
-	if len(records) > 0 {
-		f.commit(h, group, records)
-	}
+	return records
 }
 
 func (f *franz) commit(h *history.History, group string, records []*kgo.Record) {

@@ -101,16 +101,5 @@ func (b *Broker) Metadata(ctx context.Context, topics ...string) (*kmsg.Metadata
 		return nil, err
 	}
 	defer conn.Close()
-	req := kmsg.NewPtrMetadataRequest()
-	req.Topics = []kmsg.MetadataRequestTopic{} // none; nil would be all
-	for _, name := range topics {
-		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(name)
-		req.Topics = append(req.Topics, topic)
-	}
-	resp, err := conn.Request(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return resp.(*kmsg.MetadataResponse), nil
+	return conn.Metadata(ctx, topics...)
 }

@@ -173,3 +173,8 @@ func (s *Server) Pause() error { return s.process.Pause() }
 
 // Resume lets a paused server go on.
 func (s *Server) Resume() error { return s.process.Resume() }
+
+// Shows reports whether clients may be told to go to an address: it is one of this server's listeners.
+func (s *Server) Shows(host string, port int32) bool {
+	return host == "127.0.0.1" && (int(port) == s.listen || int(port) >= s.ports[0] && int(port) <= s.ports[1])
+}
