@@ -196,11 +196,11 @@ func TestWatchIsPushedAndEnds(t *testing.T) {
 
 // A command that is interrupted ends the context of what it asked for.
 func TestInterruptReachesTheBackend(t *testing.T) {
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	c, _, _ := serve(t, backend{flip: func(ctx context.Context, _ admin.FlipRequest, p func(admin.Line)) (admin.MoveReport, error) {
 		p(admin.Line{Text: "begun"})
 		<-ctx.Done()
-		ended <- ctx.Err()
+		close(ended)
 		return admin.MoveReport{}, ctx.Err()
 	}})
 	ctx, interrupt := context.WithCancel(t.Context())

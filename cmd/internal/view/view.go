@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -190,7 +191,7 @@ func (v *View) delete(table string, rows ...row) error {
 	txn := v.db.Txn(true)
 	defer txn.Abort()
 	for _, r := range rows {
-		if err := txn.Delete(table, r); err != nil && err != memdb.ErrNotFound {
+		if err := txn.Delete(table, r); err != nil && !errors.Is(err, memdb.ErrNotFound) {
 			return fmt.Errorf("delete from %s: %w", table, err)
 		}
 	}
