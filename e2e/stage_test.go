@@ -46,7 +46,8 @@ type stage struct {
 	producers  []clients.Client
 	consumers  map[string]clients.Client // by their group
 	groups     []string
-	maxEpochs  int // batches that may differ in their leader epoch: those written while legacy was electing
+	swept      int64 // records that sweeps have sent
+	maxEpochs  int   // batches that may differ in their leader epoch: those written while legacy was electing
 }
 
 func newStage(t *testing.T, set setting) *stage {
