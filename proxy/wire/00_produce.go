@@ -55,7 +55,7 @@ func ProduceAcks(h Header, frame []byte) (acks int16, ok bool) {
 }
 
 // WalkProduce calls each for every partition of a Produce request of version 3
-// to 13, in order. An error may come after some calls.
+// to 13, in order; each may be nil. An error may come after some calls.
 func WalkProduce(h Header, frame []byte, each func(ProducePartition)) (ProduceHead, error) {
 	if err := h.is(kmsg.Produce, minProduce, maxProduce); err != nil {
 		return ProduceHead{}, err
@@ -73,7 +73,7 @@ func WalkProduce(h Header, frame []byte, each func(ProducePartition)) (ProduceHe
 				p.At = c.at - len(p.Records)
 			}
 			c.tags(flexible)
-			if !c.bad {
+			if !c.bad && each != nil {
 				each(p)
 			}
 		}
@@ -119,8 +119,11 @@ func WalkProduceAnswer(version int16, frame []byte, each func(ProduceAnswer)) (e
 	}
 	c.int32() // throttle
 	if flexible {
-		value, _ := c.tag(tagProduceEndpoints)
-		endpoints = value != nil
+		c.tagged(func(tag uint32, value []byte, _ int) {
+			if tag == tagProduceEndpoints {
+				endpoints = c.endpoints(value) > 0
+			}
+		})
 	}
 	return endpoints, c.err(h.Key, version)
 }
@@ -141,6 +144,11 @@ func (c *cursor) produceAnswer(version int16, p *ProduceAnswer) {
 		c.nullableText(flexible)
 	}
 	if flexible {
-		p.LeaderAt = c.leader(tagProduceLeader)
+		c.tagged(func(tag uint32, value []byte, at int) {
+			if tag == tagProduceLeader {
+				p.LeaderAt = at
+				c.structure(value, 8)
+			}
+		})
 	}
 }

@@ -11,7 +11,14 @@ const (
 	flexibleFetch      = 12
 	idsFetch           = 13 // topics are named by id from here on (KIP-516)
 	tagFetchLeader     = 1  // CurrentLeader of a partition's answer
+	tagFetchDiverging  = 0  // DivergingEpoch of a partition's answer (KIP-595)
+	tagFetchSnapshot   = 2  // SnapshotId of a partition's answer (KIP-630)
 	tagFetchEndpoints  = 0  // NodeEndpoints of an answer (KIP-951)
+	// Tagged fields of requests, which only followers set.
+	tagFetchDirectory     = 0 // of a partition (KIP-853)
+	tagFetchHighWatermark = 1 // of a partition (KIP-1166)
+	tagFetchCluster       = 0 // of the request (KIP-595)
+	tagFetchReplicaState  = 1 // of the request (KIP-903)
 )
 
 // FetchHead is the part of a Fetch request before its topics.
@@ -71,7 +78,17 @@ func WalkFetch(h Header, frame []byte, each func(FetchPartition)) (FetchHead, er
 	if h.Version >= 11 { // KIP-392
 		c.text(flexible)
 	}
-	c.tags(flexible)
+	if flexible {
+		c.tagged(func(tag uint32, value []byte, _ int) {
+			switch inner := (cursor{b: value}); tag {
+			case tagFetchCluster:
+				inner.nullableText(true)
+				c.adopt(&inner)
+			case tagFetchReplicaState:
+				c.structure(value, 12)
+			}
+		})
+	}
 	return head, c.err(h.Key, h.Version)
 }
 
@@ -103,7 +120,11 @@ func (c *cursor) fetchPartition(version int16, p *FetchPartition) {
 		c.int64() // the log start of a follower
 	}
 	p.MaxBytes = c.int32()
-	c.tags(version >= flexibleFetch)
+	if version >= flexibleFetch {
+		c.tagged(func(tag uint32, value []byte, _ int) {
+			c.bad = c.bad || tag == tagFetchDirectory && len(value) < 16 || tag == tagFetchHighWatermark && len(value) < 8
+		})
+	}
 }
 
 // FetchAnswerHead is the part of a Fetch response that is not about a partition.
@@ -153,8 +174,11 @@ func WalkFetchAnswer(version int16, frame []byte, each func(FetchAnswer)) (Fetch
 		c.tags(flexible)
 	}
 	if flexible {
-		value, _ := c.tag(tagFetchEndpoints)
-		head.Endpoints = value != nil
+		c.tagged(func(tag uint32, value []byte, _ int) {
+			if tag == tagFetchEndpoints {
+				head.Endpoints = c.endpoints(value) > 0
+			}
+		})
 	}
 	return head, c.err(h.Key, version)
 }
@@ -175,6 +199,14 @@ func (c *cursor) fetchAnswer(version int16, p *FetchAnswer) {
 	}
 	p.Records = c.nullableBytes(flexible)
 	if flexible {
-		p.LeaderAt = c.leader(tagFetchLeader)
+		c.tagged(func(tag uint32, value []byte, at int) {
+			switch tag {
+			case tagFetchLeader:
+				p.LeaderAt = at
+				c.structure(value, 8)
+			case tagFetchDiverging, tagFetchSnapshot:
+				c.structure(value, 12)
+			}
+		})
 	}
 }

@@ -17,7 +17,8 @@ type ListOffsetsPartition struct {
 }
 
 // WalkListOffsets calls each for every partition of a ListOffsets request of
-// version 1 to 11, in order. An error may come after some calls.
+// version 1 to 11, in order; each may be nil. An error may come after some
+// calls.
 func WalkListOffsets(h Header, frame []byte, each func(ListOffsetsPartition)) error {
 	if err := h.is(kmsg.ListOffsets, minListOffsets, maxListOffsets); err != nil {
 		return err
@@ -38,7 +39,7 @@ func WalkListOffsets(h Header, frame []byte, each func(ListOffsetsPartition)) er
 			}
 			p.Timestamp = c.int64()
 			c.tags(flexible)
-			if !c.bad {
+			if !c.bad && each != nil {
 				each(p)
 			}
 		}

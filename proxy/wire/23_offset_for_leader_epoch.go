@@ -17,8 +17,8 @@ type LeaderEpochPartition struct {
 }
 
 // WalkOffsetForLeaderEpoch calls each for every partition of an
-// OffsetForLeaderEpoch request of version 2 to 4, in order. An error may come
-// after some calls.
+// OffsetForLeaderEpoch request of version 2 to 4, in order; each may be nil. An
+// error may come after some calls.
 func WalkOffsetForLeaderEpoch(h Header, frame []byte, each func(LeaderEpochPartition)) error {
 	if err := h.is(kmsg.OffsetForLeaderEpoch, minLeaderEpoch, maxLeaderEpoch); err != nil {
 		return err
@@ -36,7 +36,7 @@ func WalkOffsetForLeaderEpoch(h Header, frame []byte, each func(LeaderEpochParti
 			p.CurrentLeaderEpoch = c.int32()
 			p.LeaderEpoch = c.int32()
 			c.tags(flexible)
-			if !c.bad {
+			if !c.bad && each != nil {
 				each(p)
 			}
 		}

@@ -8,6 +8,8 @@ type cursor struct {
 	b   []byte
 	at  int
 	bad bool
+	// bomb: bad, because of a count of tagged fields beyond the end.
+	bomb bool
 }
 
 // span takes the next n bytes. They alias the frame and cannot be appended into it.
@@ -142,34 +144,63 @@ func (c *cursor) nullableBytes(flexible bool) []byte {
 
 // tags steps over a list of tagged fields (KIP-482), if the version has them.
 func (c *cursor) tags(flexible bool) {
-	if flexible {
-		c.tag(noTag)
+	if !flexible {
+		return
+	}
+	for n := c.tagCount(); n > 0 && !c.bad; n-- {
+		c.uvarint()
+		c.skip(int(c.uvarint()))
 	}
 }
 
-// noTag is a tag that no message has.
-const noTag = 1<<32 - 1
-
-// tag steps over a list of tagged fields and gives the value of the one wanted,
-// and where it starts; nil when it isn't there.
-func (c *cursor) tag(want uint32) (value []byte, at int) {
-	for n := c.uvarint(); n > 0 && !c.bad; n-- {
-		key := c.uvarint()
-		s := c.span(int(c.uvarint()))
-		if key == want && !c.bad {
-			value = s
-			at = c.at - len(s)
+// tagged reads a list of tagged fields: each gets a field's tag, its value and
+// where the value starts in the frame.
+func (c *cursor) tagged(each func(tag uint32, value []byte, at int)) {
+	for n := c.tagCount(); n > 0 && !c.bad; n-- {
+		tag := c.uvarint()
+		value := c.span(int(c.uvarint()))
+		if !c.bad {
+			each(tag, value, c.at-len(value))
 		}
 	}
-	return value, at
 }
 
-// leader gives where a CurrentLeader (leader id, then epoch, four bytes each)
-// stands among the tagged fields that follow; 0 when it isn't there.
-func (c *cursor) leader(tag uint32) int {
-	value, at := c.tag(tag)
-	if len(value) < 8 {
-		return 0
+// tagCount reads how many tagged fields follow. One takes at least two bytes; a
+// count that cannot be is marked, because kmsg would count it down to zero: up to
+// four billion rounds.
+func (c *cursor) tagCount() uint32 {
+	n := c.uvarint()
+	if int(n) > (len(c.b)-c.at)/2 {
+		c.bad, c.bomb = true, true
 	}
-	return at
+	return n
+}
+
+// structure checks the value of a tagged field that is a structure: some bytes of
+// fields, then tagged fields of its own.
+func (c *cursor) structure(value []byte, fields int) {
+	inner := cursor{b: value}
+	inner.skip(fields)
+	inner.tags(true)
+	c.adopt(&inner)
+}
+
+// endpoints reads the value of a NodeEndpoints field and gives how many there are.
+func (c *cursor) endpoints(value []byte) int32 {
+	inner := cursor{b: value}
+	count := inner.count(true)
+	for n := count; n > 0 && !inner.bad; n-- {
+		inner.int32()
+		inner.text(true)
+		inner.int32()
+		inner.nullableText(true)
+		inner.tags(true)
+	}
+	c.adopt(&inner)
+	return count
+}
+
+func (c *cursor) adopt(inner *cursor) {
+	c.bad = c.bad || inner.bad
+	c.bomb = c.bomb || inner.bomb
 }

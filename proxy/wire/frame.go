@@ -47,11 +47,31 @@ func DecodeRequest(h Header, frame []byte) (kmsg.Request, error) {
 	if h.Body < 0 || h.Body > len(frame) {
 		return nil, fmt.Errorf("decode %s request: %w: no body", kmsg.NameForKey(h.Key), ErrMalformed)
 	}
+	if err := plausible(h, frame); err != nil {
+		return nil, err
+	}
 	req.SetVersion(h.Version)
 	if err := req.ReadFrom(frame[h.Body:]); err != nil {
 		return nil, fmt.Errorf("decode %s request version %d: %w: %v", kmsg.NameForKey(h.Key), h.Version, ErrMalformed, err)
 	}
 	return req, nil
+}
+
+// plausible walks what a walker is for, before kmsg gets it: kmsg counts a
+// number of tagged fields down even where the bytes have ended, up to four
+// billion, and a client could keep a core busy with one small frame.
+func plausible(h Header, frame []byte) (err error) {
+	switch key := kmsg.Key(h.Key); {
+	case key == kmsg.Produce && h.Version >= minProduce:
+		_, err = WalkProduce(h, frame, nil)
+	case key == kmsg.Fetch && h.Version >= minFetch:
+		_, err = WalkFetch(h, frame, nil)
+	case key == kmsg.ListOffsets && h.Version >= minListOffsets:
+		err = WalkListOffsets(h, frame, nil)
+	case key == kmsg.OffsetForLeaderEpoch && h.Version >= minLeaderEpoch:
+		err = WalkOffsetForLeaderEpoch(h, frame, nil)
+	}
+	return err
 }
 
 // DecodeResponse decodes a whole response frame. Byte slices of the message

@@ -14,10 +14,16 @@ func (h Header) is(key kmsg.Key, lowest, highest int16) error {
 	return nil
 }
 
+// errTagBomb is a message that says it has more tagged fields than bytes.
+var errTagBomb = fmt.Errorf("%w: more tagged fields than bytes", ErrMalformed)
+
 // err is the end of a walk.
 func (c *cursor) err(key, version int16) error {
 	if !c.bad {
 		return nil
+	}
+	if c.bomb {
+		return fmt.Errorf("walk %s version %d: %w", kmsg.NameForKey(key), version, errTagBomb)
 	}
 	return fmt.Errorf("walk %s version %d: %w: %d bytes end too early", kmsg.NameForKey(key), version, ErrMalformed, len(c.b))
 }
