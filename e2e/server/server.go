@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,8 @@ type Options struct {
 	Extra  string   // YAML that is added to the configuration
 	Env    []string // of the first life only
 	Args   []string // of serve
+
+	StartTimeout time.Duration // how long legacy is tried for; 30 s when 0
 }
 
 // Server is the switchback binary with its data folder, over all its lives.
@@ -96,8 +99,11 @@ func (s *Server) yaml(o Options) string {
 	for _, addr := range o.Legacy {
 		quoted = append(quoted, fmt.Sprintf("%q", addr))
 	}
-	return fmt.Sprintf("legacy:\n  bootstrap: [%s]\n  startTimeout: 30s\nlisten: %s\nports: %d-%d\nadmin: %s\ndata: %q\n%s",
-		strings.Join(quoted, ", "), machine.Loopback(s.listen), s.ports[0], s.ports[1], machine.Loopback(s.admin), s.Data(), o.Extra)
+	if o.StartTimeout == 0 {
+		o.StartTimeout = 30 * time.Second
+	}
+	return fmt.Sprintf("legacy:\n  bootstrap: [%s]\n  startTimeout: %v\nlisten: %s\nports: %d-%d\nadmin: %s\ndata: %q\n%s",
+		strings.Join(quoted, ", "), o.StartTimeout, machine.Loopback(s.listen), s.ports[0], s.ports[1], machine.Loopback(s.admin), s.Data(), o.Extra)
 }
 
 // Bootstrap is the address that clients change to: the target's node.
@@ -117,6 +123,16 @@ func (s *Server) Tail(keep int64) string { return machine.FileTail(s.LogFile(), 
 
 // Process is the server's process of now.
 func (s *Server) Process() *machine.Process { return s.process }
+
+// Occupy takes the port of the server's bootstrap address, as another program would.
+func (s *Server) Occupy(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", s.Bootstrap())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
 
 // Start starts the server, again after it has ended, and waits until it is ready.
 func (s *Server) Start(ctx context.Context, env ...string) error {
