@@ -65,7 +65,7 @@ func (c *conn) lookAtFetch(r request) (wait []wanted, patch bool, err error) {
 			return
 		}
 		route := s.now()
-		patch = patch || route.Shown != unshown
+		patch = patch || !asLegacy(route.Shown)
 		if route.Home != offsets.Target {
 			return
 		}
@@ -85,8 +85,8 @@ func (c *conn) lookAtFetch(r request) (wait []wanted, patch bool, err error) {
 	return wait, patch, err
 }
 
-// unshown is the Shown of a partition that is shown as legacy has it.
-var unshown = offsets.Shown{Relocated: offsets.NotRelocated}
+// asLegacy tells whether a partition is shown as legacy has it.
+func asLegacy(s offsets.Shown) bool { return s.Shift == 0 && !s.IsRelocated() }
 
 // patchEpochs puts current_leader_epoch of a request into legacy's domain.
 func (c *conn) patchEpochs(r request) error {

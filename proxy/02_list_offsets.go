@@ -29,7 +29,7 @@ func (c *conn) listOffsets(r request) (way, error) {
 			return
 		}
 		route := s.now()
-		patch = patch || route.Shown != unshown
+		patch = patch || !asLegacy(route.Shown)
 		if route.Home == offsets.Target {
 			wait = append(wait, wanted{s, homeEnd})
 		}

@@ -39,7 +39,7 @@ func (c *conn) offsetForLeaderEpoch(r request) (way, error) {
 			return
 		}
 		route := s.now()
-		patch = patch || route.Shown != unshown
+		patch = patch || !asLegacy(route.Shown)
 		if route.Home != offsets.Target {
 			return
 		}
