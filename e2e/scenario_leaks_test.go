@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,7 +30,7 @@ func TestNoAnswerNamesALegacyAddress(t *testing.T) {
 	s.franzProducer("franz", 200)
 	s.franzReader("reader")
 	s.steady(50)
-	names := needles(append(s.cluster.Addrs(), s.cluster.FrontAddrs()...))
+	names := needles(t, append(s.cluster.Addrs(), s.cluster.FrontAddrs()...))
 	ctx, stop := context.WithCancel(s.ctx)
 	var moving sync.WaitGroup
 	moving.Go(func() {
@@ -77,12 +79,16 @@ func (s *stage) listeners() []string {
 }
 
 // needles are the spellings of addresses in answers: host and port as the protocol writes them, and as people do.
-func needles(addrs []string) [][]byte {
+func needles(t *testing.T, addrs []string) [][]byte {
+	t.Helper()
 	var out [][]byte
 	for _, addr := range addrs {
-		var port int
-		fmt.Sscanf(addr, "127.0.0.1:%d", &port)
-		out = append(out, binary.BigEndian.AppendUint32([]byte("127.0.0.1"), uint32(port)), fmt.Appendf(nil, ":%d", port))
+		host, text, _ := strings.Cut(addr, ":")
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, binary.BigEndian.AppendUint32([]byte(host), uint32(port)), fmt.Appendf(nil, ":%d", port))
 	}
 	return out
 }

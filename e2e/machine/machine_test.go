@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -90,7 +91,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		os.Stdout.WriteString("child " + strconv.Itoa(p.PID()) + "\n")
+		fmt.Printf("child %d\n", p.PID())
 		<-p.Done()
 		return
 	}
@@ -212,8 +213,8 @@ func TestLines(t *testing.T) {
 
 func TestTails(t *testing.T) {
 	tail := machine.NewTail(4)
-	tail.Write([]byte("abc"))
-	tail.Write([]byte("defg"))
+	fmt.Fprint(tail, "abc")
+	fmt.Fprint(tail, "defg")
 	if tail.String() != "defg" {
 		t.Fatal(tail.String())
 	}

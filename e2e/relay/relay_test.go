@@ -144,7 +144,9 @@ func TestCutEndsMatchingConnectionsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, got)
-	cut.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if err := cut.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := cut.Read(make([]byte, 1)); err == nil {
 		t.Error("a cut connection can be read")
 	}
