@@ -69,6 +69,12 @@ type History struct {
 	sessions []*session
 	reached  map[spot]int64 // next offset the group needs: the highest committed
 	commits  []commit
+
+	// Counts, for those who wait: asking is to cost nothing.
+	acksOf      map[string]int
+	assignments map[string]int // by group
+	reads       map[string]int // by group
+	position    map[spot]int64
 }
 
 type commit struct {
@@ -82,6 +88,7 @@ func (h *History) Acked(m Mark, p Place, offset int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.acks = append(h.acks, ack{p, offset, m})
+	count(&h.acksOf, m.Producer)
 	h.send(m)
 }
 
@@ -135,6 +142,7 @@ func (h *History) assign(s seat) *session {
 	opened := &session{group: s.group, consumer: s.consumer, place: s.place, start: start}
 	h.open[s] = opened
 	h.sessions = append(h.sessions, opened)
+	count(&h.assignments, s.group)
 	return opened
 }
 
@@ -155,6 +163,11 @@ func (h *History) Read(group, consumer string, p Place, offset int64, m Mark) {
 		s = h.assign(at)
 	}
 	s.reads = append(s.reads, read{offset, m})
+	count(&h.reads, group)
+	if h.position == nil {
+		h.position = make(map[spot]int64)
+	}
+	h.position[spot{group, p}] = max(h.position[spot{group, p}], offset+1)
 }
 
 // Committed records that a group's committed offset of a partition is offset now: that a commit succeeded, or was read back.
@@ -184,52 +197,28 @@ func (h *History) Acks() int {
 func (h *History) AcksOf(producer string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := 0
-	for _, a := range h.acks {
-		if a.mark.Producer == producer {
-			n++
-		}
-	}
-	return n
+	return h.acksOf[producer]
 }
 
 // Assignments is how often a partition was given to a consumer of a group so far. Where it does not grow, there was no rebalance.
 func (h *History) Assignments(group string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := 0
-	for _, s := range h.sessions {
-		if s.group == group {
-			n++
-		}
-	}
-	return n
+	return h.assignments[group]
 }
 
 // Reads is how many records consumers of a group were handed so far.
 func (h *History) Reads(group string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n := 0
-	for _, s := range h.sessions {
-		if s.group == group {
-			n += len(s.reads)
-		}
-	}
-	return n
+	return h.reads[group]
 }
 
 // Position is the offset behind the last record that a group has been handed of a partition, 0 when there is none.
 func (h *History) Position(group string, p Place) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	next := int64(0)
-	for _, s := range h.sessions {
-		if n := len(s.reads); n > 0 && s.group == group && s.place == p {
-			next = max(next, s.reads[n-1].offset+1)
-		}
-	}
-	return next
+	return h.position[spot{group, p}]
 }
 
 // Reached is the highest offset committed by a group, 0 when there is none.
@@ -237,4 +226,11 @@ func (h *History) Reached(group string, p Place) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.reached[spot{group, p}]
+}
+
+func count(counts *map[string]int, of string) {
+	if *counts == nil {
+		*counts = make(map[string]int)
+	}
+	(*counts)[of]++
 }
