@@ -49,6 +49,7 @@ func (c *conn) produce(r request) (way, error) {
 	if err != nil {
 		return way{}, err
 	}
+	c.p.facts.timeout(head.TimeoutMillis)
 	if head.TransactionalID == nil && !c.servesData() && c.p.routes.load().clean() {
 		return r.produceWay(head.Acks), nil
 	}
@@ -316,6 +317,11 @@ func (c *conn) sendProduce(r request, head wire.ProduceHead, n *produceNeeds) (w
 		w.e.then = c.followProduce(r.Version)
 		return w, nil
 	}
+	for i := range c.scan {
+		if s := &c.scan[i]; s.state != nil {
+			s.state.noteSilent()
+		}
+	}
 	// Counted until it is written; from then on the upstream knows that there is
 	// Produce on it that nothing has proven handled.
 	defer c.leaveScanned()
@@ -364,7 +370,7 @@ func (c *conn) followAnswer(version int16, parts []followed, frame []byte) {
 		}
 		for _, f := range parts {
 			if f.state == s {
-				s.ack(a.BaseOffset + f.count)
+				s.ack(a.BaseOffset, a.BaseOffset+f.count)
 				return
 			}
 		}

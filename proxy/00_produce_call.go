@@ -241,6 +241,9 @@ func (call *produceCall) toLegacy(u *upstream, parts []int) {
 		call.mu.Lock()
 		for _, i := range parts {
 			call.parts[i].done = true
+			if state := call.parts[i].state; state != nil {
+				state.noteSilent()
+			}
 			call.leave(&call.parts[i])
 		}
 		call.mu.Unlock()
@@ -303,7 +306,7 @@ func (call *produceCall) take(parts []int, resp *kmsg.ProduceResponse, err error
 			err = fmt.Errorf("serve produce: no answer for partition %d of %q", p.answer.Partition, p.topic)
 		}
 		if p.done && p.answer.ErrorCode == 0 && p.state != nil && p.answer.BaseOffset >= 0 {
-			p.state.ack(p.answer.BaseOffset + p.count)
+			p.state.ack(p.answer.BaseOffset, p.answer.BaseOffset+p.count)
 		}
 		p.done = true
 		call.leave(p)

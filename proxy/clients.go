@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"slices"
-	"sync"
 	"time"
-
-	"switchback/offsets"
 )
 
 // A Client is one client connection, for the live view.
@@ -50,49 +47,4 @@ func (c *conn) client() Client {
 		BytesIn: c.stats.bytesIn.Load(), BytesOut: c.stats.bytesOut.Load(),
 		ServedByTarget: c.stats.byTarget.Load(), TransactionalID: s.transactional,
 	}
-}
-
-// facts is what passed by and others want to know.
-type facts struct {
-	mu           sync.Mutex
-	lost         map[int32]time.Time
-	transactions map[offsets.TopicID]time.Time
-}
-
-func (f *facts) lostUpstream(node int32, at time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.lost == nil {
-		f.lost = make(map[int32]time.Time)
-	}
-	f.lost[node] = at
-}
-
-func (f *facts) transaction(topic offsets.TopicID, at time.Time) {
-	if topic == (offsets.TopicID{}) {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.transactions == nil {
-		f.transactions = make(map[offsets.TopicID]time.Time)
-	}
-	f.transactions[topic] = at
-}
-
-// Transactional is when a transactional producer was last seen on a topic; zero
-// when never.
-func (p *Proxy) Transactional(topic offsets.TopicID) time.Time {
-	p.facts.mu.Lock()
-	defer p.facts.mu.Unlock()
-	return p.facts.transactions[topic]
-}
-
-// LostUpstream is when a connection to this broker last ended with Produce on it
-// that was not answered: the outcome is unknown, and a late request may still be
-// in the broker's queue. Zero when never.
-func (p *Proxy) LostUpstream(node int32) time.Time {
-	p.facts.mu.Lock()
-	defer p.facts.mu.Unlock()
-	return p.facts.lost[node]
 }

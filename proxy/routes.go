@@ -81,6 +81,8 @@ type partition struct {
 	inflight int           // Produce that entered and has not left
 	idle     chan struct{} // closed when inflight falls to 0; nil: nobody waits
 	acked    int64         // highest acknowledged offset plus one, -1: none
+	covered  coverage      // of all that were acknowledged
+	silent   bool          // Produce without acks has passed
 }
 
 // A hold is what Produce waits for.
@@ -119,10 +121,18 @@ func (s *partition) leave() {
 }
 
 // ack notes that records below next were acknowledged. It comes before leave.
-func (s *partition) ack(next int64) {
+func (s *partition) ack(base, next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.acked = max(s.acked, next)
+	s.covered.add(base, next)
+}
+
+// noteSilent remembers that Produce without acks has passed.
+func (s *partition) noteSilent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = true
 }
 
 // quiet is closed when nothing is in flight; nil when nothing is now.

@@ -12,7 +12,6 @@ import (
 	"switchback/offsets"
 	"switchback/plans"
 	"switchback/proxy"
-	"switchback/storage/catalog"
 )
 
 // feedEvery is how often counters that nobody announces (lags, connections) are

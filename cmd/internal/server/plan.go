@@ -20,7 +20,7 @@ func (s *Server) assemblePlans() {
 		MaxDrain: s.cfg.Rollback.MaxDrain, RelocateAfter: s.cfg.Copy.Stopped, Logger: s.log,
 	}
 	s.runner = plans.NewRunner(s.catalog, s.world, cfg)
-	s.agent = plans.NewAgent(s.catalog, gate{s.proxy}, instanceID, cfg)
+	s.agent = plans.NewAgent(s.catalog, gate{s.proxy, s.broker}, instanceID, cfg)
 	armFailpoint()
 }
 
