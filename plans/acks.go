@@ -22,6 +22,7 @@ func (l ledger) register(ctx context.Context, self Instance) (int64, error) {
 		return 0, fmt.Errorf("encode instance: %w", err)
 	}
 	key := InstancesPrefix + self.ID
+	var last error
 	for range maxStartTries {
 		kv, err := l.cat.Get(ctx, key)
 		if err != nil {
@@ -34,11 +35,12 @@ func (l ledger) register(ctx context.Context, self Instance) (int64, error) {
 		if err == nil {
 			return rev, nil
 		}
+		last = fmt.Errorf("write instance: %w", err)
 		if !undecided(err) {
-			return 0, fmt.Errorf("write instance: %w", err)
+			break
 		}
 	}
-	return 0, ErrSuperseded // others with this id keep registering
+	return 0, last
 }
 
 // acknowledge asks for the follower's ack to be written. Called with mu.

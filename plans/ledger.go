@@ -114,6 +114,7 @@ const maxStartTries = 16
 // first epoch that the change may use, perhaps several times. All starts meet at
 // the counter of epochs, so no two of them can take the same partition.
 func (l ledger) start(ctx context.Context, build func(all []stored, epoch int64) (change, error)) (stored, error) {
+	var lost error
 	for range maxStartTries {
 		kv, err := l.cat.Get(ctx, epochKey)
 		if err != nil {
@@ -137,6 +138,7 @@ func (l ledger) start(ctx context.Context, build func(all []stored, epoch int64)
 		if err != nil && !undecided(err) {
 			return stored{}, err
 		}
+		lost = err
 		if err == nil {
 			for _, s := range c.put {
 				if s.Unit == c.subject {
@@ -151,7 +153,7 @@ func (l ledger) start(ctx context.Context, build func(all []stored, epoch int64)
 			return now, nil
 		}
 	}
-	return stored{}, fmt.Errorf("%w: other moves kept starting", ErrBusy)
+	return stored{}, fmt.Errorf("%w: other moves kept starting: %w", ErrBusy, lost)
 }
 
 func (l ledger) apply(ctx context.Context, counter catalog.KV, epoch int64, c change) (int64, error) {

@@ -1,0 +1,460 @@
+package plans_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"switchback/offsets"
+	"switchback/plans"
+)
+
+// cluster is both clusters: two logs per partition that hold numbers. It outlives
+// processes, and complains of everything that must not happen.
+type cluster struct {
+	mu         sync.Mutex
+	topics     map[string]int32 // partitions by topic
+	parts      map[offsets.Partition]*part
+	claimed    int64
+	violations []string
+}
+
+// part is one partition on both clusters.
+type part struct {
+	legacy, target []int
+	hwBehind       int64 // how far legacy's high watermark is behind its end
+	epoch          int32
+
+	// What follows lives in the process and is lost with it.
+	leading bool         // the target is open
+	home    offsets.Side // the copy runs away from here
+	order   int64        // highest route epoch that was obeyed
+	writers int          // requests under way to legacy from processes that are dead
+
+	// Knobs of tests.
+	perCopy int // records that one look copies; 0: all
+	stuck   plans.CopyState
+	differ  bool // digests do
+	look    func(*plans.Look)
+}
+
+func newCluster(topics map[string]int32) *cluster {
+	c := &cluster{topics: topics, parts: make(map[offsets.Partition]*part)}
+	for name, n := range topics {
+		for i := range n {
+			c.parts[offsets.Partition{Topic: topicID(name), Index: i}] = &part{epoch: 3}
+		}
+	}
+	return c
+}
+
+func topicID(name string) (id offsets.TopicID) {
+	copy(id[:], name)
+	return id
+}
+
+func (c *cluster) part(p offsets.Partition) *part { return c.parts[p] }
+
+// set changes knobs of all partitions of a topic.
+func (c *cluster) set(topic string, fn func(*part)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, st := range c.parts {
+		if p.Topic == topicID(topic) {
+			fn(st)
+		}
+	}
+}
+
+func (c *cluster) violate(format string, args ...any) {
+	c.violations = append(c.violations, fmt.Sprintf(format, args...))
+}
+
+var errNotLeader = errors.New("not leader")
+
+// write is a client's record arriving at a cluster. The stock cluster takes
+// whatever comes; so a write to it at the wrong time is a violation. A number
+// that is there already is a retry.
+func (c *cluster) write(side offsets.Side, p offsets.Partition, number int) (next int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := c.part(p)
+	log := &st.legacy
+	if side == offsets.Target {
+		log = &st.target
+		if !st.leading {
+			return 0, errNotLeader
+		}
+		if st.home != offsets.Target {
+			c.violate("%v: the target leads while it is still copied to", p)
+		}
+	} else if st.leading || st.home == offsets.Target {
+		c.violate("%v: legacy took %d while the target is open", p, number)
+	}
+	if i := slices.Index(*log, number); i >= 0 {
+		return int64(i) + 1, nil
+	}
+	*log = append(*log, number)
+	return int64(len(*log)), nil
+}
+
+// advance lets the copy run for a moment. Called with mu.
+func (st *part) advance() {
+	if st.stuck != "" {
+		return
+	}
+	from, to := st.legacy, &st.target
+	if st.home == offsets.Target {
+		from, to = st.target, &st.legacy
+	} else if st.leading {
+		return
+	}
+	n := len(from) - len(*to)
+	if st.perCopy > 0 {
+		n = min(n, st.perCopy)
+	}
+	if n > 0 {
+		*to = append(*to, from[len(*to):len(*to)+n]...)
+	}
+}
+
+// forget is the crash of a process.
+func (c *cluster) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, st := range c.parts {
+		st.leading, st.home, st.order = false, offsets.Legacy, 0
+		st.stuck = ""
+	}
+}
+
+// world is the cluster as one process reaches it.
+type world struct {
+	*cluster
+	proc *process
+	// before, if set, is called before every call, by the method's name; an error
+	// makes the call fail.
+	before func(ctx context.Context, method string) error
+}
+
+func (w *world) call(ctx context.Context, method string, fn func() error) error {
+	if w.proc.dead.Load() {
+		return errDead
+	}
+	if w.before != nil {
+		if err := w.before(ctx, method); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.proc.step(func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return fn()
+	})
+}
+
+func (w *world) Resolve(ctx context.Context, topics []string) (parts []plans.Part, err error) {
+	err = w.call(ctx, "Resolve", func() error {
+		for _, name := range topics {
+			n, ok := w.topics[name]
+			if !ok {
+				return fmt.Errorf("topic %s: %w", name, plans.ErrUnknownTopic)
+			}
+			for i := range n {
+				parts = append(parts, plans.Part{Topic: topicID(name), Name: name, Index: i})
+			}
+		}
+		return nil
+	})
+	return parts, err
+}
+
+func (w *world) Look(ctx context.Context, parts []plans.Part) (looks []plans.Look, err error) {
+	err = w.call(ctx, "Look", func() error {
+		for _, p := range parts {
+			st := w.part(p.Partition())
+			st.advance()
+			l := plans.Look{State: plans.CaughtUp, Epoch: st.epoch, Leader: true, Exact: true}
+			if st.home == offsets.Target {
+				l.State = plans.Replaying
+			}
+			if st.stuck != "" {
+				l.State = st.stuck
+			}
+			if st.writers > 0 {
+				l.QuietIn = time.Second
+			}
+			if st.look != nil {
+				st.look(&l)
+			}
+			looks = append(looks, l)
+		}
+		return nil
+	})
+	return looks, err
+}
+
+func (w *world) Bypass(ctx context.Context, _ []plans.Part) (b plans.Bypass, err error) {
+	return plans.Bypass{Over: time.Second}, w.call(ctx, "Bypass", func() error { return nil })
+}
+
+func (w *world) Ends(ctx context.Context, parts []plans.Part) (ends []plans.Ends, err error) {
+	err = w.call(ctx, "Ends", func() error {
+		for _, p := range parts {
+			st := w.part(p.Partition())
+			st.advance()
+			legacy, target := int64(len(st.legacy)), int64(len(st.target))
+			e := plans.Ends{LegacyEnd: legacy, LegacyHW: legacy - st.hwBehind, LegacyEpoch: st.epoch,
+				TargetEnd: target, TargetDurable: target, Known: true, Quiet: st.writers == 0}
+			e.Legacy, e.Target = offsets.Digest{Offset: target}, offsets.Digest{Offset: target}
+			if st.differ {
+				e.Target = e.Target.Add(offsets.Entry{Last: target - 1})
+			}
+			ends = append(ends, e)
+		}
+		return nil
+	})
+	return ends, err
+}
+
+func (w *world) Claim(ctx context.Context, epoch int64) error {
+	return w.call(ctx, "Claim", func() error {
+		w.claimed = max(w.claimed, epoch)
+		return nil
+	})
+}
+
+// obey runs fn for every part of an order that is not too old.
+func (w *world) obey(ctx context.Context, method string, o plans.Order, fn func(i int, st *part)) error {
+	return w.call(ctx, method, func() error {
+		for _, p := range o.Parts {
+			if w.part(p.Partition()).order > o.Epoch {
+				return fmt.Errorf("%s of route epoch %d: %w", method, o.Epoch, plans.ErrFenced)
+			}
+		}
+		for i, p := range o.Parts {
+			st := w.part(p.Partition())
+			st.order = o.Epoch
+			fn(i, st)
+		}
+		return nil
+	})
+}
+
+func (w *world) SetCopy(ctx context.Context, o plans.Order, home offsets.Side, seal []int64) error {
+	return w.obey(ctx, "SetCopy", o, func(i int, st *part) {
+		if home == offsets.Legacy && st.leading {
+			w.violate("%v: the copy turns to an open target", o.Parts[i])
+		}
+		st.home = home
+	})
+}
+
+func (w *world) OpenTarget(ctx context.Context, o plans.Order, epochs []int32) error {
+	return w.obey(ctx, "OpenTarget", o, func(i int, st *part) {
+		// Relocations claim nothing, so only the first COMMIT can be judged.
+		if w.claimed == 0 {
+			w.violate("%v: opened under route epoch %d before any was claimed", o.Parts[i], o.Epoch)
+		}
+		if st.home != offsets.Target {
+			w.violate("%v: the target opens while it is copied to", o.Parts[i])
+		}
+		if epochs[i] > st.epoch {
+			w.violate("%v: opened with leader epoch %d, legacy has %d", o.Parts[i], epochs[i], st.epoch)
+		}
+		st.leading = true
+	})
+}
+
+func (w *world) CloseTarget(ctx context.Context, o plans.Order) error {
+	return w.obey(ctx, "CloseTarget", o, func(_ int, st *part) { st.leading = false })
+}
+
+// gate is a data plane: producers block in it.
+type gate struct {
+	cluster *cluster
+	proc    *process
+	flight  time.Duration // how long a request is under way
+	stall   atomic.Bool   // requests in flight are not answered
+
+	mu     sync.Mutex
+	routes map[offsets.Partition]*gateRoute
+}
+
+type gateRoute struct {
+	route     plans.Route
+	held      bool
+	abandoned bool
+	watched   bool
+	inflight  int
+	acked     int64
+	changed   chan struct{} // closed and replaced at every change
+}
+
+func newGate(c *cluster, proc *process) *gate {
+	return &gate{cluster: c, proc: proc, flight: 2 * time.Millisecond, routes: make(map[offsets.Partition]*gateRoute)}
+}
+
+// at is the state of a partition. Called with mu.
+func (g *gate) at(p offsets.Partition) *gateRoute {
+	r := g.routes[p]
+	if r == nil {
+		r = &gateRoute{acked: -1, changed: make(chan struct{})}
+		g.routes[p] = r
+	}
+	return r
+}
+
+func (r *gateRoute) change() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+var errClosed = errors.New("connection closed")
+
+// produce is a client's request: it returns once it is answered, or with an error
+// when the connection was closed.
+func (g *gate) produce(p offsets.Partition, number int) error {
+	g.mu.Lock()
+	r := g.at(p)
+	for {
+		if g.proc.dead.Load() || r.abandoned {
+			g.mu.Unlock()
+			return errClosed
+		}
+		if !r.held {
+			break
+		}
+		changed := r.changed
+		g.mu.Unlock()
+		select {
+		case <-changed:
+		case <-g.proc.killed:
+		}
+		g.mu.Lock()
+	}
+	home := r.route.Home
+	r.inflight++
+	g.mu.Unlock()
+
+	select {
+	case <-time.After(g.flight):
+	case <-g.proc.killed: // it is under way to a broker, and arrives
+		if home == offsets.Legacy {
+			g.zombie(p, number)
+		}
+		return errClosed
+	}
+	next, err := g.cluster.write(home, p, number)
+	for g.stall.Load() && !g.proc.dead.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil && r.watched {
+		r.acked = max(r.acked, next)
+	}
+	r.inflight--
+	r.change()
+	return err
+}
+
+// zombie is a request of a dead connection that arrives late.
+func (g *gate) zombie(p offsets.Partition, number int) {
+	g.cluster.mu.Lock()
+	g.cluster.part(p).writers++
+	g.cluster.mu.Unlock()
+	time.Sleep(20 * time.Millisecond)
+	_, _ = g.cluster.write(offsets.Legacy, p, number)
+	g.cluster.mu.Lock()
+	g.cluster.part(p).writers--
+	g.cluster.mu.Unlock()
+}
+
+func (g *gate) each(parts []offsets.Partition, fn func(p offsets.Partition, r *gateRoute)) {
+	_ = g.proc.step(func() error {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range parts {
+			fn(p, g.at(p))
+		}
+		return nil
+	})
+}
+
+func (g *gate) Hold(parts []offsets.Partition, _ string) {
+	g.each(parts, func(_ offsets.Partition, r *gateRoute) { r.held = true; r.change() })
+}
+
+func (g *gate) Abandon(parts []offsets.Partition) {
+	g.each(parts, func(_ offsets.Partition, r *gateRoute) { r.abandoned = true; r.change() })
+}
+
+func (g *gate) Apply(routes map[offsets.Partition]plans.Route) {
+	parts := make([]offsets.Partition, 0, len(routes))
+	for p := range routes {
+		parts = append(parts, p)
+	}
+	g.each(parts, func(p offsets.Partition, r *gateRoute) {
+		if routes[p].Epoch < r.route.Epoch {
+			return
+		}
+		r.route = routes[p]
+		r.held, r.abandoned, r.watched = false, false, false
+		r.change()
+	})
+}
+
+func (g *gate) Watch(ctx context.Context, parts []offsets.Partition) error {
+	g.each(parts, func(_ offsets.Partition, r *gateRoute) { r.watched = true })
+	return g.quiet(ctx, parts)
+}
+
+func (g *gate) Drain(ctx context.Context, parts []offsets.Partition) (map[offsets.Partition]int64, error) {
+	if err := g.quiet(ctx, parts); err != nil {
+		return nil, err
+	}
+	acked := make(map[offsets.Partition]int64)
+	g.each(parts, func(p offsets.Partition, r *gateRoute) {
+		if !r.watched {
+			g.cluster.mu.Lock()
+			g.cluster.violate("%v: drained without being watched", p)
+			g.cluster.mu.Unlock()
+		}
+		acked[p] = r.acked
+	})
+	return acked, nil
+}
+
+// quiet waits until nothing is in flight at one instant per partition.
+func (g *gate) quiet(ctx context.Context, parts []offsets.Partition) error {
+	for _, p := range parts {
+		for {
+			g.mu.Lock()
+			r := g.at(p)
+			inflight, changed := r.inflight, r.changed
+			if inflight == 0 || !r.held && r.watched && inflight <= 1 {
+				// Watch only waits for what was before it; one request at a time is
+				// what the producers of these tests send.
+				g.mu.Unlock()
+				break
+			}
+			g.mu.Unlock()
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-g.proc.killed:
+				return errDead
+			case <-changed:
+			}
+		}
+	}
+	return nil
+}
