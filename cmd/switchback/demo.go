@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,8 @@ func runDemo(ctx context.Context, p *program, opts demoOptions) error {
 		}
 	}
 	switch {
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return &admin.Error{Op: "demo", Text: "interrupted", Hint: "what it had made was removed", Code: admin.CodeInterrupted}
 	case err != nil:
 		return err
 	case !result.OK():
