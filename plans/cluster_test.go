@@ -366,6 +366,12 @@ func (g *gate) produce(p offsets.Partition, number int) error {
 	return err
 }
 
+func (g *gate) inflight(p offsets.Partition) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at(p).inflight
+}
+
 // zombie is a request of a dead connection that arrives late.
 func (g *gate) zombie(p offsets.Partition, number int) {
 	g.cluster.mu.Lock()

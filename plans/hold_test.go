@@ -1,0 +1,265 @@
+package plans_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"switchback/offsets"
+	"switchback/plans"
+)
+
+// TestGivenUpHonestly: a flip that cannot be sealed gives up by itself, says what
+// stood in the way, and leaves traffic where it was.
+func TestGivenUpHonestly(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		plant  func(s *system, p *process)
+		remove func(s *system, p *process)
+		want   string
+	}{
+		{"a follower is paused",
+			func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 1 }) },
+			func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 0 }) },
+			"above its high watermark"},
+		{"the copy is slow",
+			func(s *system, p *process) {
+				s.cluster.set("orders", func(st *part) { st.stuck = plans.Copying; st.look = caughtUp })
+			},
+			func(s *system, p *process) {
+				s.cluster.set("orders", func(st *part) { st.stuck = ""; st.look = nil })
+			},
+			"the logs end at different offsets"},
+		{"produce is not answered",
+			func(s *system, p *process) {
+				// After the watch, nothing that is sent is answered any more.
+				p.world.before = func(_ context.Context, method string) error {
+					if method != "Claim" {
+						return nil
+					}
+					p.gate.stall.Store(true)
+					for p.gate.inflight(offsets.Partition{Topic: topicID("orders")}) == 0 {
+						time.Sleep(time.Millisecond)
+					}
+					return nil
+				}
+			},
+			func(s *system, p *process) { p.world.before = nil; p.gate.stall.Store(false) },
+			"in flight"},
+		{"ends cannot be read",
+			func(s *system, p *process) {
+				p.world.before = func(_ context.Context, method string) error {
+					if method == "Ends" {
+						return errors.New("broker 2 does not answer")
+					}
+					return nil
+				}
+			},
+			func(s *system, p *process) { p.world.before = nil },
+			"broker 2 does not answer"},
+		{"ends take forever",
+			func(s *system, p *process) {
+				p.world.before = func(ctx context.Context, method string) error {
+					if method == "Ends" {
+						<-ctx.Done()
+					}
+					return ctx.Err()
+				}
+			},
+			func(s *system, p *process) { p.world.before = nil },
+			"read the ends"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+				c.plant(s, p)
+				_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
+				c.remove(s, p)
+				if !errors.Is(err, plans.ErrGivenUp) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error %v, want one that says %q", err, c.want)
+				}
+				if s.longest > 400*time.Millisecond {
+					t.Errorf("a producer waited %s", s.longest)
+				}
+				if last := s.records()[0].Last; last == nil || last.Done || last.Attempts != 5 && c.want != "in flight" {
+					t.Errorf("outcome %+v", last)
+				}
+				if err := s.settled(p); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func caughtUp(l *plans.Look) { l.State = plans.CaughtUp }
+
+// TestRetrySucceeds: what stood in the way goes away, and the next attempt does it.
+func TestRetrySucceeds(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		s.cluster.set("orders", func(st *part) { st.hwBehind = 1 })
+		var waited []string
+		report, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, func(l plans.Line) {
+			if strings.Contains(l.Text, "was given up") {
+				waited = append(waited, l.Text)
+				s.cluster.set("orders", func(st *part) { st.hwBehind = 0 })
+			}
+		})
+		if err != nil || report.Attempts != 2 || len(waited) == 0 {
+			t.Errorf("report %+v, %v, said %q", report, err, waited)
+		}
+	})
+}
+
+// TestDeadlineIsTheAgents: the runner dies in the hold and nothing else happens.
+func TestDeadlineIsTheAgents(t *testing.T) {
+	run(t, map[string]int32{"orders": 2}, func(t *testing.T, s *system, p *process) {
+		hang := make(chan struct{})
+		p.world.before = func(_ context.Context, method string) error {
+			if method == "Ends" {
+				<-hang // not even its context ends this call
+			}
+			return nil
+		}
+		done := make(chan error)
+		go func() { done <- second(p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)) }()
+		time.Sleep(time.Second)
+		if r := s.records()[0]; r.Phase() != plans.Expired || !strings.Contains(r.Move.Reason, "nothing was decided within 300ms") {
+			t.Errorf("phase %q, %+v", r.Phase(), r.Move)
+		}
+		if err := s.mustFlow(50 * time.Millisecond); err != nil {
+			t.Error(err)
+		}
+		if s.longest > 400*time.Millisecond {
+			t.Errorf("a producer waited %s", s.longest)
+		}
+		p.world.before = nil
+		close(hang)
+		if err := <-done; err != nil {
+			t.Errorf("the runner came back, and the next attempt failed: %v", err)
+		}
+	})
+}
+
+// TestCatalogAwayInTheHold: the agent may neither release nor expire; at the hard
+// stop it abandons, and when the catalog is back traffic goes on.
+func TestCatalogAwayInTheHold(t *testing.T) {
+	run(t, map[string]int32{"orders": 2}, func(t *testing.T, s *system, p *process) {
+		away := false
+		p.cat.away = func() bool { s.mu.Lock(); defer s.mu.Unlock(); return away }
+		part := offsets.Partition{Topic: topicID("orders")}
+		state := func() gateRoute { p.gate.mu.Lock(); defer p.gate.mu.Unlock(); return *p.gate.at(part) }
+		p.world.before = func(_ context.Context, method string) error {
+			if method == "Ends" && state().held {
+				s.mu.Lock()
+				away = true
+				s.mu.Unlock()
+			}
+			return nil
+		}
+		done := make(chan error)
+		go func() { done <- second(p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)) }()
+		time.Sleep(1900 * time.Millisecond)
+		if got := state(); !got.held || got.abandoned {
+			t.Errorf("before the hard stop: held %v, abandoned %v", got.held, got.abandoned)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if got := state(); !got.abandoned {
+			t.Error("after the hard stop nothing was abandoned")
+		}
+		s.mu.Lock()
+		away = false
+		s.mu.Unlock()
+		p.world.before = nil
+		if err := <-done; err == nil {
+			t.Log("the flip succeeded at a later attempt")
+		}
+		if err := s.mustFlow(time.Second); err != nil {
+			t.Error(err)
+		}
+		if s.longest > 2100*time.Millisecond {
+			t.Errorf("a producer waited %s without being told", s.longest)
+		}
+	})
+}
+
+// TestInterrupted: a caller that leaves before COMMIT undoes, one that leaves
+// after it does not stop the rest.
+func TestInterrupted(t *testing.T) {
+	for _, c := range []struct {
+		method string // the caller leaves during its first call
+		done   bool
+	}{{"Look", false}, {"Bypass", false}, {"Claim", false}, {"Ends", false}, {"SetCopy", true}, {"OpenTarget", true}} {
+		t.Run(c.method, func(t *testing.T) {
+			run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				p.world.before = func(_ context.Context, method string) error {
+					if method == c.method {
+						leave()
+					}
+					return nil
+				}
+				_, err := p.runner.Flip(ctx, []string{"orders"}, plans.Options{}, nil)
+				p.world.before = nil
+				home := offsets.Legacy
+				for _, r := range s.records() {
+					if r.Move != nil {
+						t.Errorf("left in phase %s", r.Phase())
+					}
+					home = r.Home
+				}
+				if (err == nil) != c.done || (home == offsets.Target) != c.done {
+					t.Errorf("home %s, error %v", home, err)
+				}
+				if err := s.settled(p); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestUnfinished: after COMMIT the target does not open. The command says so, no
+// produce is lost, and Tend goes on with it.
+func TestUnfinished(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		p.world.before = func(_ context.Context, method string) error {
+			if method == "OpenTarget" {
+				return errors.New("disk is full")
+			}
+			return nil
+		}
+		_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
+		if !errors.Is(err, plans.ErrUnfinished) || !strings.Contains(err.Error(), "disk is full") {
+			t.Errorf("error %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if r := s.records()[0]; r.Home != offsets.Target || r.Phase() != plans.Committed {
+			t.Errorf("home %s, phase %q", r.Home, r.Phase())
+		}
+		if s.longest > 2100*time.Millisecond {
+			t.Errorf("a producer waited %s without being told", s.longest)
+		}
+		p.world.before = nil
+		time.Sleep(time.Second)
+		if err := s.settled(p); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestShortProduceTimeout: no hold comes near to what a client allows its produce.
+func TestShortProduceTimeout(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		s.cluster.set("orders", func(st *part) {
+			st.hwBehind = 1
+			st.look = func(l *plans.Look) { l.ProduceTimeout = 500 * time.Millisecond }
+		})
+		_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
+		if !errors.Is(err, plans.ErrGivenUp) || s.longest > 60*time.Millisecond {
+			t.Errorf("error %v, a producer waited %s", err, s.longest)
+		}
+	})
+}
