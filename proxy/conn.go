@@ -17,6 +17,9 @@ import (
 )
 
 const (
+	// firstInjected is where correlation ids of our own requests start: clients
+	// count from 0, so an answer out of order is noticed. Ids need not differ.
+	firstInjected = 1 << 30
 	// maxRun bounds the requests that are written together.
 	maxRun = 64
 	// lingerFor bounds how long the upstreams of a client that went away are kept
@@ -47,7 +50,7 @@ type conn struct {
 	pinned   *upstream           // nil before the first request, and offline
 	sides    map[int32]*upstream // target's node only
 	retryAt  time.Time           // not before then is a broker tried again
-	injected int32               // correlation id of our own requests, per connection
+	injected int32               // correlation id of our own last request
 	held     []byte              // the read that A works on
 	run      struct {            // clean requests of it, not written yet
 		start, end int
@@ -82,6 +85,7 @@ func (p *Proxy) newConn(ctx context.Context, node int32, nc net.Conn) *conn {
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.space.L, c.turn.L, c.ready.L, c.lingering.L = &c.mu, &c.mu, &c.mu, &c.mu
 	c.run.expects = make([]expect, 0, maxRun)
+	c.injected = firstInjected
 	c.stats.since = time.Now()
 	return c
 }

@@ -79,6 +79,10 @@ func (b *stubBroker) serve(nc net.Conn) {
 				return
 			}
 			if b.handle != nil {
+				if _, err := nc.Write(out); err != nil { // it may write itself: keep the order
+					return
+				}
+				out = out[:0]
 				answer, end := b.handle(nc, h, frame)
 				if end {
 					return
