@@ -41,7 +41,7 @@ cluster does not answer; 1 it could not be carried through.`,
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), p, opts) },
 	}
-	cmd.Flags().StringVar(&opts.legacy, "legacy", "", "a broker of a real cluster, `HOST:PORT`")
+	cmd.Flags().StringVar(&opts.legacy, "legacy", "", "brokers of a real cluster, `HOST:PORT,...`; one is enough")
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print one JSON object and no story")
 	cmd.Flags().BoolVarP(&opts.verbose, "verbose", "v", false, "show the server's log too")
 	return cmd

@@ -103,7 +103,7 @@ type Lag struct {
 	State     string `json:"state"`
 	Confirmed int64  `json:"confirmed"` // the side that is not home holds everything below
 	HomeEnd   int64  `json:"home_end"`  // of the home, as last seen
-	Batches   int64  `json:"batches"`   // waiting to be copied
+	Batches   int64  `json:"batches"`   // waiting to be copied; at most, while home is legacy
 	Bytes     int64  `json:"bytes"`
 	// DrainMs is the measured time to copy what waits, in milliseconds; -1 when
 	// there is no measurement.

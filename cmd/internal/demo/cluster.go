@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -47,15 +48,15 @@ func openCluster(ctx context.Context, addr string) (*cluster, error) {
 		}
 		c.fake, c.addrs = fake, fake.ListenAddrs()
 	} else {
-		c.kind, c.addrs = "the real cluster", []string{addr}
+		c.kind, c.addrs = "the real cluster", strings.Split(addr, ",")
 	}
-	if err := c.prepare(ctx); err != nil {
+	if err := c.prepare(ctx, addr); err != nil {
 		return nil, errors.Join(err, c.clean(context.WithoutCancel(ctx)))
 	}
 	return c, nil
 }
 
-func (c *cluster) prepare(ctx context.Context) error {
+func (c *cluster) prepare(ctx context.Context, addr string) error {
 	var err error
 	if c.client, err = kgo.NewClient(kgo.SeedBrokers(c.addrs...), kgo.ClientID("switchback-demo-auditor")); err != nil {
 		return fmt.Errorf("make a client: %w", err)
@@ -65,7 +66,7 @@ func (c *cluster) prepare(ctx context.Context) error {
 	defer cancel()
 	meta, err := c.admin.BrokerMetadata(first)
 	if err != nil {
-		return &admin.Error{Op: "reach legacy", Subject: c.addrs[0], Text: err.Error(), Code: admin.CodeNoLegacy,
+		return &admin.Error{Op: "reach legacy", Subject: addr, Text: err.Error(), Code: admin.CodeNoLegacy,
 			Hint: "name a broker of a running cluster that this machine reaches without TLS or SASL: --legacy HOST:PORT"}
 	}
 	c.brokers = len(meta.Brokers)

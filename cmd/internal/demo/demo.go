@@ -21,7 +21,7 @@ type Server interface {
 type Options struct {
 	// Start starts a server. Required.
 	Start func(context.Context, config.Config) (Server, error)
-	// Legacy is a broker of a real cluster, host:port; empty for one of the
+	// Legacy are brokers of a real cluster, host:port,...; empty for one of the
 	// demo's own, in this process.
 	Legacy string
 	// Rate is records per second of all producers together. 0: 5,000.

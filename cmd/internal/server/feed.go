@@ -179,6 +179,9 @@ func lagRow(s mirror.Status) admin.Lag {
 		Batches: s.Backlog.Batches, Bytes: s.Backlog.Bytes, DrainMs: float64(s.Drain) / float64(time.Millisecond),
 		Exact: s.Exact, Err: s.Err, Remedy: s.Remedy,
 	}
+	if lag.Batches < 0 { // legacy tells offsets; there are at most as many batches
+		lag.Batches = s.Backlog.Offsets
+	}
 	if s.State == mirror.Settling {
 		lag.State = admin.Copying
 	}

@@ -175,27 +175,42 @@ func (o *ownership) publish(ctx context.Context) error {
 
 // read returns the newest owner record on legacy.
 func (o *ownership) read(ctx context.Context) (Owner, bool, error) {
-	ends, err := o.admin.ListEndOffsets(ctx, o.topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	start, err := o.bound(ctx, "start", o.admin.ListStartOffsets)
 	if err != nil {
-		return Owner{}, false, fmt.Errorf("read end of %s on legacy: %w", o.topic, err)
+		return Owner{}, false, err
 	}
-	end, _ := ends.Lookup(o.topic, 0)
-	starts, err := o.admin.ListStartOffsets(ctx, o.topic)
-	if err == nil {
-		err = starts.Error()
-	}
+	end, err := o.bound(ctx, "end", o.admin.ListEndOffsets)
 	if err != nil {
-		return Owner{}, false, fmt.Errorf("read start of %s on legacy: %w", o.topic, err)
+		return Owner{}, false, err
 	}
-	start, _ := starts.Lookup(o.topic, 0)
-	rec, found, err := o.readFrom(ctx, start.Offset, end.Offset)
+	rec, found, err := o.readFrom(ctx, start, end)
 	if err == nil {
-		o.next = end.Offset
+		o.next = end
 	}
 	return rec, found, err
+}
+
+// bound asks for one end of the owner topic. A topic that was just created is
+// not known to every broker yet, and one of an old topic may be electing: both
+// pass, and are waited for as long as ctx lasts.
+func (o *ownership) bound(ctx context.Context, which string, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (int64, error) {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		all, err := list(ctx, o.topic)
+		if err == nil {
+			err = all.Error()
+		}
+		if err == nil {
+			at, ok := all.Lookup(o.topic, 0)
+			if ok {
+				return at.Offset, nil
+			}
+			err = kerr.UnknownTopicOrPartition
+		}
+		if !kerr.IsRetriable(err) || pause(ctx, wait) != nil {
+			return 0, fmt.Errorf("read %s of %s on legacy: %w", which, o.topic, err)
+		}
+		o.client.PurgeTopicsFromClient(o.topic) // what it knows may be that there is none
+	}
 }
 
 // readFrom returns the last owner record in [from, to).
