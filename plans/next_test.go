@@ -109,7 +109,6 @@ func drawFacts(t *rapid.T, r plans.Record) plans.Facts {
 
 // TestNextKeepsTheLaws shows Next any record with any facts.
 func TestNextKeepsTheLaws(t *testing.T) {
-	commits := 0
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRecord(t)
 		f := drawFacts(t, r)
@@ -164,7 +163,6 @@ func TestNextKeepsTheLaws(t *testing.T) {
 				t.Fatalf("holds with %+v", f)
 			}
 		case plans.Committed:
-			commits++
 			mayCommit(t, r, f, next)
 		case "":
 			if r.Move.Phase == plans.Committed && !(f.Copied && f.Switched && next.Last.Done) {
@@ -175,8 +173,64 @@ func TestNextKeepsTheLaws(t *testing.T) {
 			}
 		}
 	})
-	if commits == 0 {
-		t.Fatal("no draw led to a COMMIT: nothing was tested")
+}
+
+// TestNextCommitsWhatIsSealed: a hold that is sealed is committed, and is not when
+// any one of the things that make a seal is missing.
+func TestNextCommitsWhatIsSealed(t *testing.T) {
+	base := func(home offsets.Side) (plans.Record, plans.Facts) {
+		kind := plans.Flip
+		if home == offsets.Target {
+			kind = plans.Rollback
+		}
+		r := plans.Record{Unit: "u", Home: home, Epoch: 4, Parts: []plans.Part{{Name: "t"}, {Name: "t", Index: 1}}, Shown: make([]offsets.Shown, 2),
+			Move: &plans.Move{ID: "m", Kind: kind, To: home.Other(), Phase: plans.Holding, Epoch: 6, Attempt: 1, Hold: limits.Hold, Stop: limits.Stop}}
+		f := plans.Facts{Now: time.Unix(1000, 0), Since: time.Unix(1000, 0).Add(-time.Millisecond), Claimed: 6}
+		for i := range 2 {
+			f.Instances = append(f.Instances, plans.InstanceFacts{ID: fmt.Sprint(i), Ack: plans.Ack{Held: "m/1", Acked: []int64{7, -1}}})
+			ends := plans.Ends{LegacyEnd: 7, LegacyHW: 7, LegacyEpoch: 2, TargetEnd: 7, TargetDurable: 7, Known: true, Quiet: true}
+			f.Sights = append(f.Sights, plans.Sight{Drained: i == 1, Ends: []plans.Ends{ends, ends}})
+		}
+		return r, f
+	}
+	faults := map[string]func(*plans.Record, *plans.Facts){
+		"interrupted":        func(_ *plans.Record, f *plans.Facts) { f.Interrupted = true },
+		"too late":           func(_ *plans.Record, f *plans.Facts) { f.Since = f.Now.Add(-limits.Hold) },
+		"not drained":        func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Drained = false },
+		"one sight":          func(_ *plans.Record, f *plans.Facts) { f.Sights = f.Sights[1:] },
+		"log end above hw":   func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Ends[1].LegacyHW = 6 },
+		"target behind":      func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Ends[1].TargetEnd = 6 },
+		"target not durable": func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Ends[1].TargetDurable = 6 },
+		"acknowledged more":  func(_ *plans.Record, f *plans.Facts) { f.Instances[1].Ack.Acked = []int64{-1, 8} },
+		"not quiet":          func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Ends[1].Quiet = false },
+		"elected":            func(_ *plans.Record, f *plans.Facts) { f.Sights[0].Ends[1].LegacyEpoch = 1 },
+		"no leader":          func(_ *plans.Record, f *plans.Facts) { f.Sights[1].Ends[1].LegacyEpoch = -1 },
+		"grew": func(_ *plans.Record, f *plans.Facts) {
+			e := &f.Sights[0].Ends[1]
+			e.LegacyEnd, e.LegacyHW, e.TargetEnd, e.TargetDurable = 6, 6, 6, 6
+		},
+		"digests differ": func(_ *plans.Record, f *plans.Facts) {
+			f.Sights[1].Ends[1].Legacy = offsets.Digest{}.Add(offsets.Entry{CRC: 1})
+		},
+	}
+	for _, home := range []offsets.Side{offsets.Legacy, offsets.Target} {
+		r, f := base(home)
+		act := plans.Next(r, f, limits)
+		if act.Do != plans.Write || act.Record.Phase() != plans.Committed || act.Record.Home == home || act.Record.Epoch != 6 || act.Record.Seal[1] != 7 || act.Record.Epochs[1] != 2 {
+			t.Errorf("home %s, sealed: %s %+v", home, act.Do, act.Record)
+		}
+		for name, plant := range faults {
+			r, f := base(home)
+			plant(&r, &f)
+			if act := plans.Next(r, f, limits); act.Do == plans.Write && act.Record.Phase() == plans.Committed {
+				t.Errorf("home %s, %s: committed", home, name)
+			}
+		}
+		r, f = base(home)
+		f.Sights[1].Ends[0].Known = false
+		if act := plans.Next(r, f, limits); act.Record.Phase() != plans.Committed || act.Record.Move.Unverified != 1 {
+			t.Errorf("home %s, digests not known: %s %+v", home, act.Do, act.Record.Move)
+		}
 	}
 }
 
