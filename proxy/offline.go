@@ -13,8 +13,9 @@ import (
 // A connection whose broker is gone (or, on the target's node, with no broker in
 // reach) is served offline: ApiVersions, Metadata and DescribeCluster from what
 // legacy said last, data of moved partitions by the target. So clients of moved
-// topics go on, and find the target's node. Everything else ends the connection,
-// as the broker's being down would.
+// topics go on, and find the target's node. Coordinators and producer ids are
+// legacy's: clients are told to ask again. Everything else ends the connection, as
+// the broker's being down would.
 
 const (
 	// offlineRetry is the least time between attempts of one connection to reach a
@@ -23,6 +24,8 @@ const (
 	// offlineShare bounds the share of time that a connection spends on them: a
 	// broker that doesn't even refuse costs DialTimeout.
 	offlineShare = 10
+
+	codeCoordinatorLoading = 14
 )
 
 var errOffline = errors.New("broker out of reach")
@@ -30,7 +33,9 @@ var errOffline = errors.New("broker out of reach")
 // serveOffline answers a request that no guard has answered.
 func (c *conn) serveOffline(r request) error {
 	key := kmsg.Key(r.Key)
-	if key != kmsg.Metadata && key != kmsg.DescribeCluster {
+	switch key {
+	case kmsg.Metadata, kmsg.DescribeCluster, kmsg.FindCoordinator, kmsg.InitProducerID:
+	default:
 		return fmt.Errorf("serve %s: %w", key.Name(), errOffline)
 	}
 	msg, err := wire.DecodeRequest(r.Header, r.frame)
@@ -44,7 +49,25 @@ func (c *conn) serveOffline(r request) error {
 		resp = offlineMetadata(req, legacy, c.p, c.p.nodes.alive)
 	case *kmsg.DescribeClusterRequest:
 		resp = offlineDescribeCluster(req, legacy, c.p)
+	case *kmsg.FindCoordinatorRequest:
+		resp = offlineCoordinator(req)
+	case *kmsg.InitProducerIDRequest:
+		init := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		init.ErrorCode = codeCoordinatorLoading
+		resp = init
 	}
 	resp.SetVersion(r.Version)
 	return c.answer(r, resp)
+}
+
+// offlineCoordinator has clients ask again: coordinators are on legacy.
+func offlineCoordinator(req *kmsg.FindCoordinatorRequest) *kmsg.FindCoordinatorResponse {
+	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+	resp.NodeID, resp.Port, resp.ErrorCode = -1, -1, codeCoordinatorNotReached
+	for _, key := range req.CoordinatorKeys {
+		c := kmsg.NewFindCoordinatorResponseCoordinator()
+		c.Key, c.NodeID, c.Port, c.ErrorCode = key, -1, -1, codeCoordinatorNotReached
+		resp.Coordinators = append(resp.Coordinators, c)
+	}
+	return resp
 }
