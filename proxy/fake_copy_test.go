@@ -139,8 +139,8 @@ func (r *rawCopy) forward(ctx context.Context, conn *wire.Conn) bool {
 // back replays one batch that legacy doesn't have.
 func (r *rawCopy) back(ctx context.Context, conn *wire.Conn, s copyState) bool {
 	changed := r.log.change()
-	segments, _, _ := r.log.read(s.confirmed, 1)
-	if len(segments) == 0 {
+	next := r.log.after(s.confirmed)
+	if next == nil {
 		select {
 		case <-changed:
 		case <-s.changed:
@@ -155,7 +155,7 @@ func (r *rawCopy) back(ctx context.Context, conn *wire.Conn, s copyState) bool {
 			return true
 		}
 	}
-	raw := append([]byte(nil), segments[0]...)
+	raw := append([]byte(nil), next...)
 	h, _ := batch.Parse(raw)
 	batch.SetBaseOffset(raw, 0)
 	req := kmsg.NewPtrProduceRequest()

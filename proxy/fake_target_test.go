@@ -129,6 +129,19 @@ func (l *memLog) read(from int64, max int) (segments [][]byte, start, end int64)
 	return segments, l.start, l.endLocked()
 }
 
+// after is the first batch that ends behind an offset, whatever was deleted: replay
+// has to bring legacy what was deleted before it came.
+func (l *memLog) after(offset int64) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.batches {
+		if b.next > offset {
+			return b.raw
+		}
+	}
+	return nil
+}
+
 // memTarget is a target with logs in memory. A committer goroutine answers
 // Produce in order, as the real one does.
 type memTarget struct {

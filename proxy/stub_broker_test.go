@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"switchback/offsets"
@@ -24,6 +25,8 @@ type stubBroker struct {
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	conns  []net.Conn
+
+	operations atomic.Int32 // what every client may do with the topic
 }
 
 func newStubBroker(t *testing.T) *stubBroker {
@@ -33,6 +36,7 @@ func newStubBroker(t *testing.T) *stubBroker {
 		t.Fatal(err)
 	}
 	b := &stubBroker{t: t, ln: ln, id: offsets.TopicID{1, 2, 3}, canned: make(map[int16][]byte)}
+	b.operations.Store(0xffff)
 	return b
 }
 
@@ -137,7 +141,7 @@ func (b *stubBroker) metadata(resp *kmsg.MetadataResponse) {
 	resp.ClusterID = kmsg.StringPtr("stub")
 	t := kmsg.NewMetadataResponseTopic()
 	t.Topic, t.TopicID = kmsg.StringPtr("orders"), b.id
-	t.AuthorizedOperations = 0xffff
+	t.AuthorizedOperations = b.operations.Load()
 	for i := range int32(4) {
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch, p.Replicas, p.ISR = i, 1, 0, []int32{1}, []int32{1}
