@@ -316,3 +316,12 @@ func equal(legacy, target [][]byte, epochs bool) error {
 	}
 	return nil
 }
+
+func firstValue(t *testing.T, raw []byte) string {
+	t.Helper()
+	r, _, err := batch.ReadRecord(raw[batch.HeaderSize:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(r.Value)
+}

@@ -28,8 +28,9 @@ type Legacy interface {
 type Conn interface {
 	// Request sends req in the highest version that both sides speak and waits for
 	// its answer. Requests of several goroutines go out, and are answered, in the
-	// order of the calls. After an error the outcome is unknown; the mirror then
-	// aborts the connection and never uses it again.
+	// order of the calls. Nothing of req is used after it has returned. After an
+	// error the outcome is unknown; the mirror then aborts the connection and never
+	// uses it again.
 	Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error)
 	// Close ends the connection and waits for what belongs to it.
 	Close() error

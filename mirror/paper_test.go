@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sort"
 	"sync"
 	"time"
 
@@ -176,7 +177,8 @@ func (pp *paperPart) follow() {
 	}
 	l, f := pp.replicas[pp.leader], pp.replicas[1-pp.leader]
 	if !pp.paused {
-		f.batches = append(f.batches[:0:0], l.batches...)
+		// Shared until one of them appends: the capacity ends here.
+		f.batches = l.batches[:len(l.batches):len(l.batches)]
 		f.end, f.epochs = l.end, l.epochs
 	}
 	pp.high = max(min(l.end, f.end), pp.high)
@@ -330,6 +332,12 @@ func (c *paperConn) produce(ctx context.Context, req *kmsg.ProduceRequest) (kmsg
 		// It sits in the broker's queue, and the connection dies over it.
 		later := time.Duration(p.rng.Int64N(int64(700 * time.Millisecond)))
 		c.Abort()
+		for i := range req.Topics { // what was sent is not the caller's any more
+			for j := range req.Topics[i].Partitions {
+				rp := &req.Topics[i].Partitions[j]
+				rp.Records = append([]byte(nil), rp.Records...)
+			}
+		}
 		go func() {
 			time.Sleep(later)
 			p.do(func() { c.append(req) })
@@ -472,11 +480,12 @@ func (c *paperConn) fetchNow(req *kmsg.FetchRequest) (resp *kmsg.FetchResponse, 
 				if rp.FetchOffset < pp.start || rp.FetchOffset > l.end {
 					sp.ErrorCode = kerr.OffsetOutOfRange.Code
 				}
-				for _, b := range l.batches {
-					h := header(b)
-					if sp.ErrorCode == 0 && h.LastOffset() >= rp.FetchOffset && h.LastOffset() < pp.high && len(sp.RecordBatches) < int(rp.PartitionMaxBytes) {
-						sp.RecordBatches = append(sp.RecordBatches, b...)
+				first := sort.Search(len(l.batches), func(i int) bool { return header(l.batches[i]).LastOffset() >= rp.FetchOffset })
+				for _, b := range l.batches[first:] {
+					if sp.ErrorCode != 0 || header(b).LastOffset() >= pp.high || len(sp.RecordBatches) >= int(rp.PartitionMaxBytes) {
+						break
 					}
+					sp.RecordBatches = append(sp.RecordBatches, b...)
 				}
 			}
 			ready = ready || sp.ErrorCode != 0 || len(sp.RecordBatches) > 0
@@ -547,4 +556,11 @@ func (c *paperConn) describe(req *kmsg.DescribeConfigsRequest) (kmsg.Response, e
 		resp.Resources = append(resp.Resources, sr)
 	}
 	return resp, nil
+}
+
+// committed says whether the high watermark has passed an offset.
+func (p *paper) committed(i int, offset int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.topics[0].parts[i].high > offset
 }
