@@ -20,6 +20,7 @@ type cluster struct {
 	topics     map[string]int32 // partitions by topic
 	parts      map[offsets.Partition]*part
 	claimed    int64
+	lenient    bool // clients may meet a target that is not open
 	violations []string
 }
 
@@ -87,6 +88,9 @@ func (c *cluster) write(side offsets.Side, p offsets.Partition, number int) (nex
 	if side == offsets.Target {
 		log = &st.target
 		if !st.leading {
+			if !c.lenient {
+				c.violate("%v: a client met a target that is not open", p)
+			}
 			return 0, errNotLeader
 		}
 		if st.home != offsets.Target {
@@ -370,6 +374,12 @@ func (g *gate) inflight(p offsets.Partition) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.at(p).inflight
+}
+
+func (g *gate) isHeld(p offsets.Partition) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at(p).held
 }
 
 // zombie is a request of a dead connection that arrives late.

@@ -199,6 +199,7 @@ func TestAnyFaults(t *testing.T) {
 		after := rapid.Bool().Draw(rt, "after the effect")
 		synctest.Test(t, func(t *testing.T) {
 			s := newSystem(t, map[string]int32{"orders": 2})
+			s.cluster.lenient = true // acts fail at start too
 			s.cluster.set("orders", func(st *part) { st.perCopy = 2 })
 			started := false
 			for _, n := range append(kills, 0) {

@@ -263,3 +263,26 @@ func TestShortProduceTimeout(t *testing.T) {
 		}
 	})
 }
+
+// TestInterruptedWithoutCatalog: the caller is not kept waiting.
+func TestInterruptedWithoutCatalog(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		gone := &process{killed: make(chan struct{})}
+		w := &world{cluster: s.cluster, proc: gone}
+		w.before = func(_ context.Context, method string) error {
+			if method == "Claim" {
+				gone.kill()
+				leave()
+			}
+			return nil
+		}
+		began := time.Now()
+		_, err := plans.NewRunner(&door{memory: s.cat, proc: gone}, w, s.cfg).Flip(ctx, []string{"orders"}, plans.Options{}, nil)
+		if took := time.Since(began); !errors.Is(err, plans.ErrInterrupted) || took > s.cfg.FinishWithin/2 {
+			t.Errorf("after %s: %v", took, err)
+		}
+		time.Sleep(3 * time.Minute) // until Tend undoes it
+	})
+}

@@ -241,7 +241,8 @@ func holdObstacle(r Record, f Facts) string {
 	if len(f.Sights) < 2 {
 		return "the ends of both logs were not read in time"
 	}
-	return judgeSeal(r, f.Sights[0], f.Sights[1], ackedBy(r, f.Instances)).Obstacle
+	seal := judgeSeal(r, f.Sights[0], f.Sights[1], ackedBy(r, f.Instances))
+	return or(seal.Obstacle, "both logs were equal, but not yet read again after the last instance had drained")
 }
 
 // commit is the flip.

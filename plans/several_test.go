@@ -140,6 +140,80 @@ func TestEveryInstanceMustHold(t *testing.T) {
 	})
 }
 
+// edge is a data plane in a process of its own.
+func (s *system) edge(t *testing.T) (p *process, start func()) {
+	p = &process{killed: make(chan struct{})}
+	p.cat = &door{memory: s.cat, proc: p}
+	p.gate = newGate(s.cluster, p)
+	p.agent = plans.NewAgent(p.cat, p.gate, "edge", s.cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	p.cancel = cancel
+	return p, func() {
+		if err := p.agent.Restore(ctx); err != nil {
+			t.Error(err)
+		}
+		p.tasks.Go(func() { _ = p.agent.Run(ctx) })
+	}
+}
+
+func (p *process) end() {
+	p.kill()
+	p.cancel()
+	p.tasks.Wait()
+}
+
+// TestInstanceRestartsInTheHold: its new incarnation takes up the hold, and what
+// the old one acknowledged counts for nothing.
+func TestInstanceRestartsInTheHold(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		if _, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		part := offsets.Partition{Topic: topicID("orders")}
+		first, start := s.edge(t)
+		start()
+		second, startSecond := s.edge(t)
+		defer second.end()
+		second.gate.mu.Lock()
+		second.gate.at(part).inflight++ // it will not drain for a while
+		second.gate.mu.Unlock()
+		var once sync.Once
+		p.world.before = func(_ context.Context, method string) error {
+			if method != "Ends" || !first.gate.isHeld(part) {
+				return nil
+			}
+			once.Do(func() {
+				time.Sleep(5 * time.Millisecond) // the first incarnation acknowledges
+				first.end()
+				startSecond()
+				if r := second.gate.at(part); !r.held || r.route.Home != offsets.Target {
+					t.Errorf("restored into a hold: held %v, %+v", r.held, r.route)
+				}
+			})
+			return nil
+		}
+		done := make(chan error)
+		go func() {
+			_, err := p.runner.Rollback(t.Context(), []string{"orders"}, plans.Options{}, nil)
+			done <- err
+		}()
+		time.Sleep(250 * time.Millisecond)
+		if r := s.records()[0]; r.Home != offsets.Target || r.Phase() != plans.Holding {
+			t.Errorf("committed on the word of a dead incarnation: home %s, phase %s", r.Home, r.Phase())
+		}
+		second.gate.mu.Lock()
+		second.gate.at(part).inflight--
+		second.gate.at(part).change()
+		second.gate.mu.Unlock()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if r := second.gate.at(part).route; r.Home != offsets.Legacy {
+			t.Errorf("the second incarnation has %+v", r)
+		}
+	})
+}
+
 func TestSupersededAgentEnds(t *testing.T) {
 	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
 		first := plans.NewAgent(p.cat, newGate(s.cluster, p), "x", s.cfg)
