@@ -26,7 +26,7 @@ func TestSealIsHonestAboveTheHighWatermark(t *testing.T) {
 	s.must(s.server.CaughtUp(s.ctx, s.topic, 2))
 	follower := s.cluster.Broker(3 - leader)
 	s.must(follower.Pause())
-	ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	_, err = s.server.Flip(ctx, s.topic)
 	cancel()
 	if code := server.Code(err); code != server.CodeGivenUp && code != server.CodeRefused {

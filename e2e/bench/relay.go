@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,6 +25,7 @@ type relayFlags struct {
 	repeats int
 	scale   float64
 	guarded bool
+	only    string
 }
 
 // A shape is a size of frames, and how much of it makes a run long enough to be measured in hundredths of a second of CPU.
@@ -72,6 +74,7 @@ func runRelay(ctx context.Context, args []string) ([]Row, error) {
 	flags.IntVar(&o.repeats, "repeats", 3, "rounds of all ways, one after the other")
 	flags.Float64Var(&o.scale, "scale", 1, "length of each run; below 1 figures get rough")
 	flags.BoolVar(&o.guarded, "guarded", true, "also with one of 100 topics moved")
+	flags.StringVar(&o.only, "only", "", "measure cases whose name contains this, such as \"Fetch 16 KiB\"")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -302,28 +305,41 @@ func (c *cell) perRequest() float64 {
 func (c *cell) megabytes() float64 { return float64(c.bytes) / 1e6 / c.elapsed.Seconds() }
 func (c *cell) rate() float64      { return float64(c.requests) / c.elapsed.Seconds() }
 
-var kinds = []kmsg.Key{kmsg.Produce, kmsg.Fetch}
+// A wanted is a case that is to be measured.
+type wanted struct {
+	name  string
+	key   kmsg.Key
+	shape shape
+}
+
+func (b *relayBench) cases() (all []wanted) {
+	for _, s := range shapes {
+		for _, key := range []kmsg.Key{kmsg.Produce, kmsg.Fetch} {
+			if name := key.Name() + " " + s.name; strings.Contains(name, b.flags.only) {
+				all = append(all, wanted{name, key, s})
+			}
+		}
+	}
+	return all
+}
 
 // clean is the clean path: all ways in turn, in another order every round.
 func (b *relayBench) clean(ctx context.Context) (rows []Row, err error) {
-	for _, s := range shapes {
-		for _, key := range kinds {
-			name := fmt.Sprintf("%s %s", key.Name(), s.name)
-			cells, err := b.measure(ctx, name, b.load(key, s), s, []way{b.direct, b.splice, b.ours}, true)
-			if err != nil {
-				return rows, fmt.Errorf("%s: %w", name, err)
-			}
-			direct, relay, ours := cells[0], cells[1], cells[2]
-			rows = append(rows,
-				beside(name, "CPU s/GB, peer: relay", ours.perGB(), relay.perGB()).ratioAtMost(cpuAim),
-				beside(name, "CPU us/request, peer: relay", ours.perRequest(), relay.perRequest()),
-				beside(name, "MB/s, peer: relay", ours.megabytes(), relay.megabytes()),
-				beside(name, "MB/s, peer: direct", ours.megabytes(), direct.megabytes()),
-			)
-			for _, p := range []float64{0.50, 0.99} {
-				base := direct.times.percentile(p)
-				rows = append(rows, beside(name, fmt.Sprintf("p%.0f us added at half load, peer: relay", 100*p), ours.times.percentile(p)-base, relay.times.percentile(p)-base))
-			}
+	for _, c := range b.cases() {
+		cells, err := b.measure(ctx, c.name, b.load(c.key, c.shape), c.shape, []way{b.direct, b.splice, b.ours}, true)
+		if err != nil {
+			return rows, fmt.Errorf("%s: %w", c.name, err)
+		}
+		direct, relay, ours := cells[0], cells[1], cells[2]
+		rows = append(rows,
+			beside(c.name, "CPU s/GB, peer: relay", ours.perGB(), relay.perGB()).ratioAtMost(cpuAim),
+			beside(c.name, "CPU us/request, peer: relay", ours.perRequest(), relay.perRequest()),
+			beside(c.name, "MB/s, peer: relay", ours.megabytes(), relay.megabytes()),
+			beside(c.name, "MB/s, peer: direct", ours.megabytes(), direct.megabytes()),
+		)
+		for _, p := range []float64{0.50, 0.99} {
+			base := direct.times.percentile(p)
+			rows = append(rows, beside(c.name, fmt.Sprintf("p%.0f us added at half load, peer: relay", 100*p), ours.times.percentile(p)-base, relay.times.percentile(p)-base))
 		}
 	}
 	return rows, nil
@@ -334,19 +350,17 @@ func (b *relayBench) guardedRows(ctx context.Context) (rows []Row, err error) {
 	if err := b.proxy.flip(ctx); err != nil {
 		return nil, err
 	}
-	for _, s := range shapes {
-		for _, key := range kinds {
-			name := fmt.Sprintf("%s %s, 1 of %d topics moved", key.Name(), s.name, topics)
-			cells, err := b.measure(ctx, name, b.load(key, s), s, []way{b.splice, b.ours}, false)
-			if err != nil {
-				return rows, fmt.Errorf("%s: %w", name, err)
-			}
-			relay, ours := cells[0], cells[1]
-			rows = append(rows,
-				beside(name, "CPU s/GB, peer: relay", ours.perGB(), relay.perGB()),
-				beside(name, "CPU us/request, peer: relay", ours.perRequest(), relay.perRequest()),
-			)
+	for _, c := range b.cases() {
+		name := fmt.Sprintf("%s, 1 of %d topics moved", c.name, topics)
+		cells, err := b.measure(ctx, name, b.load(c.key, c.shape), c.shape, []way{b.splice, b.ours}, false)
+		if err != nil {
+			return rows, fmt.Errorf("%s: %w", name, err)
 		}
+		relay, ours := cells[0], cells[1]
+		rows = append(rows,
+			beside(name, "CPU s/GB, peer: relay", ours.perGB(), relay.perGB()),
+			beside(name, "CPU us/request, peer: relay", ours.perRequest(), relay.perRequest()),
+		)
 	}
 	return rows, nil
 }

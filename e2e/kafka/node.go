@@ -38,8 +38,8 @@ func (c *Cluster) settings() map[string]string {
 		"transaction.state.log.min.isr":            "1",
 		"group.initial.rebalance.delay.ms":         "0",
 		"auto.create.topics.enable":                "false",
-		"broker.session.timeout.ms":                "4000",
-		"broker.heartbeat.interval.ms":             "500",
+		"broker.session.timeout.ms":                "6000",
+		"broker.heartbeat.interval.ms":             "1000",
 		"auto.leader.rebalance.enable":             "false",
 		"log.segment.delete.delay.ms":              "1000",
 	}
