@@ -325,3 +325,15 @@ func firstValue(t *testing.T, raw []byte) string {
 	}
 	return string(r.Value)
 }
+
+func setBase(raw []byte, offset int64) { batch.SetBaseOffset(raw, offset) }
+
+// shrink takes the last record out of a batch of two, as a cleaner does: offsets
+// stay.
+func shrink(raw []byte) []byte {
+	h := header(raw)
+	first, _, _ := batch.ReadRecord(raw[batch.HeaderSize:])
+	h.NumRecords = 1
+	out := batchtest.Seal(h, batch.AppendRecord(nil, first))
+	return out
+}

@@ -424,3 +424,64 @@ func TestTopicDeletedAndCreatedAgain(t *testing.T) {
 		r.untilState(offsets.Partition{Topic: newer.id}, mirror.CaughtUp)
 	})
 }
+
+// Legacy takes a batch for a duplicate of another one (same producer, epoch,
+// sequence and count): it answers no error and writes nothing.
+func TestTakenForDuplicate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaper(14, 1, "orders", 1)
+		r := newRig(t, p, mirror.Config{})
+		defer r.close()
+		part := p.partition(0)
+		p.produce(0, records("zero"))
+		r.flip(part)
+		r.untilState(part, mirror.Replaying)
+		p.do(func() { p.faults.duplicate = true })
+		r.appendTarget(part, records("one"))
+		s := r.untilState(part, mirror.Stalled)
+		if s.Confirmed != 1 || !s.Exact {
+			t.Errorf("nothing was written, and status says %+v", s)
+		}
+		p.do(func() { p.faults.duplicate = false })
+		if err := r.m.Await(context.Background(), part, 2); err != nil {
+			t.Fatal(err)
+		}
+		r.rollback(part)
+	})
+}
+
+// A produce sits in a broker's queue while leadership goes away and comes back:
+// nothing of its partition is sent, by any leader's writer, until it is answered.
+func TestLeaderComesBackToQueuedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPaper(15, 2, "orders", 1)
+		r := newRig(t, p, mirror.Config{})
+		defer r.close()
+		part := p.partition(0)
+		r.flip(part)
+		r.untilState(part, mirror.Replaying)
+		stuck := make(chan struct{})
+		p.do(func() { p.faults.stuck = stuck })
+		for i := range 3 {
+			r.appendTarget(part, records(fmt.Sprint(i)))
+		}
+		time.Sleep(100 * time.Millisecond)
+		p.do(func() { p.faults.stuck = nil })
+		p.elect(0)
+		time.Sleep(100 * time.Millisecond)
+		if legacy, _ := p.log(0); len(legacy) != 0 {
+			t.Error("the new leader's writer did not wait for the request that is under way")
+		}
+		p.elect(0)
+		time.Sleep(100 * time.Millisecond)
+		close(stuck)
+		if err := r.m.Await(context.Background(), part, 3); err != nil {
+			t.Fatal(err)
+		}
+		r.rollback(part)
+		legacy, _ := p.log(0)
+		if err := equal(legacy, r.batches(part), false); err != nil || len(legacy) != 3 {
+			t.Errorf("legacy holds %d batches: %v", len(legacy), err)
+		}
+	})
+}

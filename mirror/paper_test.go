@@ -38,6 +38,8 @@ type paperFaults struct {
 	refused                     float64 // an error that passes, nothing written
 	timedOut                    float64 // an error that passes, written
 	delay                       time.Duration
+	stuck                       chan struct{} // a produce waits for its end before it is handled
+	duplicate                   bool          // a produce is taken for a duplicate of the batch at 0
 }
 
 type paperTopic struct {
@@ -344,6 +346,11 @@ func (c *paperConn) produce(ctx context.Context, req *kmsg.ProduceRequest) (kmsg
 		}()
 		return nil, errLost
 	}
+	if stuck := p.faults.stuck; stuck != nil {
+		p.mu.Unlock()
+		<-stuck
+		p.mu.Lock()
+	}
 	resp, ends := c.append(req)
 	p.advance()
 	if p.chance(p.faults.lostAfter) {
@@ -410,6 +417,8 @@ func (c *paperConn) append(req *kmsg.ProduceRequest) (*kmsg.ProduceResponse, map
 				sp.ErrorCode = kerr.InvalidRecord.Code
 			case pp.topic.configs["max.message.bytes"] == "1":
 				sp.ErrorCode = kerr.MessageTooLarge.Code
+			case p.faults.duplicate:
+				sp.BaseOffset, sp.LogAppendTime = 0, time.Now().UnixMilli()
 			case p.chance(p.faults.refused):
 				sp.ErrorCode = []int16{kerr.NotLeaderForPartition.Code, kerr.NotEnoughReplicas.Code, kerr.RequestTimedOut.Code}[p.rng.IntN(3)]
 			default:

@@ -180,8 +180,8 @@ func (r *reading) take(raw []byte) error {
 	return nil // the target holds something there that is not durable, so never sent: the next look will tell
 }
 
-// found is a batch of legacy.
-type found struct {
+// A legacyBatch is a batch that was read from legacy.
+type legacyBatch struct {
 	offsets.Entry
 	epoch int32
 	size  int
@@ -190,12 +190,12 @@ type found struct {
 // split parses and checks raw: the batches that the target is known to hold, if
 // it holds the same, and the bytes and batches from the first one that it may not
 // hold. A batch cut short at the end is ignored.
-func (r *reading) split(raw []byte) (known []found, rest []byte, fresh []found, err error) {
+func (r *reading) split(raw []byte) (known []legacyBatch, rest []byte, fresh []legacyBatch, err error) {
 	durable := r.log.Bounds().Durable
 	at, from := 0, -1
 	err = batch.Walk(raw, func(h batch.Header, b []byte) error {
 		at += len(b)
-		f := found{offsets.Entry{Base: h.BaseOffset, Last: h.LastOffset(), Length: h.Length, CRC: h.CRC}, h.LeaderEpoch, len(b)}
+		f := legacyBatch{offsets.Entry{Base: h.BaseOffset, Last: h.LastOffset(), Length: h.Length, CRC: h.CRC}, h.LeaderEpoch, len(b)}
 		if f.Last < r.pos {
 			return nil // a broker may begin with batches below the offset asked for
 		}
@@ -220,7 +220,7 @@ func (r *reading) split(raw []byte) (known []found, rest []byte, fresh []found, 
 }
 
 // compare holds batches of legacy against the target's.
-func (r *reading) compare(legacy []found) error {
+func (r *reading) compare(legacy []legacyBatch) error {
 	if len(legacy) == 0 {
 		return nil
 	}
@@ -246,7 +246,7 @@ func (r *reading) compare(legacy []found) error {
 
 // skipDeleted passes over batches of the target in front of f that legacy may
 // lack: below its log start, or taken away by its cleaner.
-func (r *reading) skipDeleted(target []offsets.Entry, f found, more int) []offsets.Entry {
+func (r *reading) skipDeleted(target []offsets.Entry, f legacyBatch, more int) []offsets.Entry {
 	for {
 		if len(target) == 0 {
 			if target = r.log.Entries(r.pos, more+1); len(target) == 0 {
@@ -266,7 +266,7 @@ func (r *reading) skipDeleted(target []offsets.Entry, f found, more int) []offse
 }
 
 // same says whether one batch of each side is the same one.
-func (r *reading) same(f found, e offsets.Entry) error {
+func (r *reading) same(f legacyBatch, e offsets.Entry) error {
 	switch {
 	case f.Entry == e:
 		return nil
@@ -286,7 +286,7 @@ func (r *reading) same(f found, e offsets.Entry) error {
 }
 
 // copy hands batches behind the target's end to it.
-func (r *reading) copy(raw []byte, fresh []found) error {
+func (r *reading) copy(raw []byte, fresh []legacyBatch) error {
 	if _, err := r.log.Replicate(raw); err != nil {
 		return fmt.Errorf("replicate: %w", err)
 	}
@@ -299,7 +299,7 @@ func (r *reading) copy(raw []byte, fresh []found) error {
 }
 
 // advance moves the position behind a batch that both sides hold.
-func (r *reading) advance(f found) {
+func (r *reading) advance(f legacyBatch) {
 	if r.seeded {
 		r.chain = r.chain.Add(f.Entry)
 	} else {

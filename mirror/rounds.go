@@ -193,6 +193,7 @@ func (t *twin) answered(f *flight, p *kmsg.ProduceResponseTopicPartition, now ti
 	if t.era != f.era || !t.settled {
 		// It has been handled, whatever the answer: nothing can arrive late. What came
 		// of it is found out by settling, which waits for this.
+		t.unsettle()
 		t.wakeLeader()
 		return
 	}
