@@ -200,7 +200,7 @@ func (call *produceCall) notLeader(p *producePart) {
 	if !ok {
 		return
 	}
-	leader, epoch, ok := call.c.p.topo.Leader(offsets.Partition{Topic: id, Index: p.p.Partition})
+	leader, epoch, ok := call.c.p.leaderHint(offsets.Partition{Topic: id, Index: p.p.Partition}, call.c.node)
 	if ok {
 		p.answer.CurrentLeader.LeaderID, p.answer.CurrentLeader.LeaderEpoch = leader, epoch
 	}

@@ -35,7 +35,10 @@ func (c *conn) fetch(r request) (way, error) {
 	if c.servesData() {
 		return way{}, c.fetchHere(r)
 	}
-	wait, patch, err := c.lookAtFetch(r)
+	wait, patch, stuck, err := c.lookAtFetch(r)
+	if stuck {
+		return way{}, c.moveFetch(r)
+	}
 	if err == nil && len(wait) > 0 {
 		err = c.awaitCopies(wait)
 	}
@@ -54,11 +57,10 @@ type wanted struct {
 	offset int64
 }
 
-// lookAtFetch finds what a fetch on a legacy node has to wait for, and whether
-// its epochs have to be patched.
-func (c *conn) lookAtFetch(r request) (wait []wanted, patch bool, err error) {
+// lookAtFetch finds what a fetch on a legacy node has to wait for, whether its
+// epochs have to be patched, and whether it names a partition that is stuck.
+func (c *conn) lookAtFetch(r request) (wait []wanted, patch, stuck bool, err error) {
 	routes := c.p.routes.load()
-	var stuck *partition
 	_, err = wire.WalkFetch(r.Header, r.frame, func(p wire.FetchPartition) {
 		s := routes.find(p.Topic, p.TopicID, p.Partition)
 		if s == nil {
@@ -69,9 +71,7 @@ func (c *conn) lookAtFetch(r request) (wait []wanted, patch bool, err error) {
 		if route.Home != offsets.Target {
 			return
 		}
-		if s.stuck.Load() && !c.p.caughtUp(c.ctx, s) {
-			stuck = s
-		}
+		stuck = stuck || c.p.isStuck(c.ctx, s)
 		if p.LastFetchedAt != 0 && p.LastFetchedEpoch >= 0 && c.p.differs(s) {
 			wire.PutEpoch(r.frame, p.LastFetchedAt, -1)
 		}
@@ -79,10 +79,41 @@ func (c *conn) lookAtFetch(r request) (wait []wanted, patch bool, err error) {
 			wait = append(wait, wanted{s, p.Offset})
 		}
 	})
-	if err == nil && stuck != nil {
-		err = fmt.Errorf("fetch relocated partition %s on a legacy node: %w", stuck.id, errCopyStopped)
+	return wait, patch, stuck, err
+}
+
+// moveFetch answers a fetch that names relocated partitions for which legacy gets
+// nothing new: they have moved, says the answer (with the hint of KIP-951), and
+// nothing about the others. Everybody else is served where they are; these would
+// wait for ever.
+func (c *conn) moveFetch(r request) error {
+	msg, err := wire.DecodeRequest(r.Header, r.frame)
+	if err != nil {
+		return err
 	}
-	return wait, patch, err
+	req := msg.(*kmsg.FetchRequest)
+	resp := req.ResponseKind().(*kmsg.FetchResponse)
+	if req.SessionID != 0 && req.SessionEpoch > 0 {
+		resp.ErrorCode = codeNoSession // the full fetch that follows names everything
+		return c.answer(r, resp)
+	}
+	for _, t := range req.Topics {
+		rt := kmsg.NewFetchResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			id, _ := idOf(c.p, t.Topic, t.TopicID)
+			part := offsets.Partition{Topic: id, Index: p.Partition}
+			rp := kmsg.NewFetchResponseTopicPartition()
+			rp.Partition, rp.HighWatermark = p.Partition, -1
+			if s := c.p.routes.load().parts[part]; s != nil && c.p.isStuck(c.ctx, s) {
+				rp = c.refusedFetch(part, false)
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	rewriteFetchEndpoints(resp, c.p)
+	return c.answer(r, resp)
 }
 
 // asLegacy tells whether a partition is shown as legacy has it.
@@ -108,19 +139,21 @@ func (p *Proxy) differs(s *partition) bool {
 	return differ
 }
 
-// caughtUp tells whether the copy of a stuck partition has come to the home's end
-// again.
-func (p *Proxy) caughtUp(ctx context.Context, s *partition) bool {
+// isStuck tells whether a partition is relocated because the copy to legacy does
+// not move, as far as a look tells that takes no time.
+func (p *Proxy) isStuck(ctx context.Context, s *partition) bool {
+	if !s.stuck.Load() || s.now().Home != offsets.Target {
+		return false
+	}
 	end, err := p.copies.HomeEnd(ctx, s.id)
 	if err != nil {
-		return false
+		return true
 	}
-	confirmed, known := p.copies.Confirmed(s.id)
-	if !known || confirmed < end {
-		return false
+	if confirmed, known := p.copies.Confirmed(s.id); !known || confirmed < end {
+		return true
 	}
 	s.stuck.Store(false)
-	return true
+	return false
 }
 
 // homeEnd stands for an offset in wanted: the home's end of this moment.
@@ -268,10 +301,23 @@ func (c *conn) refusedFetch(part offsets.Partition, denied bool) kmsg.FetchRespo
 		return p
 	}
 	p.ErrorCode = codeNotLeader
-	if leader, epoch, ok := c.p.topo.Leader(part); ok && leader != c.node {
+	if leader, epoch, ok := c.p.leaderHint(part, c.node); ok {
 		p.CurrentLeader.LeaderID, p.CurrentLeader.LeaderEpoch = leader, epoch
 	}
 	return p
+}
+
+// leaderHint is legacy's leader for a hint to be rewritten; none where clients
+// would be sent to the node that they are on.
+func (p *Proxy) leaderHint(part offsets.Partition, from int32) (leader, epoch int32, ok bool) {
+	if leader, epoch, ok = p.topo.Leader(part); !ok {
+		return -1, -1, false
+	}
+	to := leader
+	if shown, _ := p.shown(part, epoch); shown >= 0 {
+		to = shown
+	}
+	return leader, epoch, to != from
 }
 
 // submitFetch asks the target and puts what was refused into its answer.

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,6 +27,7 @@ type load struct {
 	stop  context.CancelFunc
 
 	consumers bool
+	closes    atomic.Bool // connections may be closed before their first answer: no error
 	wg        sync.WaitGroup
 	mu        sync.Mutex
 	acked     map[int32]map[int64]string // by partition and offset
@@ -110,7 +112,8 @@ func (l *load) consume(ctx context.Context, cl *kgo.Client) {
 	for ctx.Err() == nil {
 		fetches := cl.PollFetches(ctx)
 		for _, e := range fetches.Errors() {
-			if ctx.Err() == nil {
+			var closed *kgo.ErrFirstReadEOF
+			if ctx.Err() == nil && !(l.closes.Load() && errors.As(e.Err, &closed)) {
 				l.fail(fmt.Errorf("fetch %s/%d: %w", e.Topic, e.Partition, e.Err))
 			}
 		}

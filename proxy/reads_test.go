@@ -132,6 +132,7 @@ func TestReplayStoppedReadersMove(t *testing.T) {
 		r := w.copies.get(p)
 		r.touch(func() { r.paused = true })
 	}
+	l.closes.Store(true)
 	w.relocate(true, parts...)
 	read := l.read.Load()
 	l.settle(1000)
