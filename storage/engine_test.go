@@ -264,9 +264,60 @@ func TestDeadEngine(t *testing.T) {
 	}
 }
 
+// A reset while batches are on their way to the disk: they must not come back.
+func TestResetOvertakesWhatIsQueued(t *testing.T) {
+	dir := t.TempDir()
+	disk := &disk{}
+	e := open(t, config(dir).WithFiles(disk.open))
+	l := create(t, e, 0)
+	resume := disk.hold()
+	for n := range int64(3) {
+		if _, err := l.Replicate(batchtest.Build(batchtest.Spec{Base: n, Records: batchtest.Values(numbered(int(n)))})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reset := make(chan error, 1)
+	moved := make(chan struct{}, 1)
+	defer l.Subscribe(moved)()
+	go func() { reset <- e.Reset(partition, 100) }()
+	for l.Bounds().Start != 100 {
+		receive(t, moved)
+	}
+	want := batchtest.Build(batchtest.Spec{Base: 100, Records: batchtest.Values("new")})
+	if _, err := l.Replicate(want); err != nil {
+		t.Fatal(err)
+	}
+	resume()
+	if err := receive(t, reset); err != nil {
+		t.Fatal(err)
+	}
+	durable(t, l)
+	check := func() {
+		t.Helper()
+		if b := l.Bounds(); b.Start != 100 || b.Durable != 101 || !bytes.Equal(readAll(t, l, 100), want) {
+			t.Fatalf("after the reset: %+v", b)
+		}
+	}
+	check()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, config(dir))
+	defer e.Close()
+	l, _ = e.Log(partition)
+	check()
+}
+
+// A disk that fails, or that takes its time.
 type disk struct {
 	mu   sync.Mutex
 	dead bool
+}
+
+// hold makes syncs wait until resume is called.
+func (d *disk) hold() (resume func()) {
+	d.mu.Lock()
+	return d.mu.Unlock
 }
 
 func (d *disk) fail() {

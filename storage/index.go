@@ -134,8 +134,11 @@ func (x *index) firstSince(n int, ts int64) int {
 	return x.settled
 }
 
-// largestSince is the largest timestamp of durable items from number n on.
+// largestSince is the largest timestamp of durable items from number n on, -1 none.
 func (x *index) largestSince(n int) int64 {
+	if n == 0 {
+		return x.settledMax
+	}
 	largest := batch.NoTimestamp
 	for n < x.settled {
 		b := x.blocks[n/blockItems]

@@ -21,11 +21,13 @@ type Log struct {
 	subs      subscribers
 	touched   bool // announcer only: to be told at the end of the group
 
-	mu          sync.Mutex // guards what follows
-	generation  uint64     // raised by a reset: what was queued before it is void
-	gone        error      // why the log takes nothing any more, nil while it does
-	leading     bool
-	leaderEpoch int32 // stamped into batches while leading
+	mu         sync.Mutex // guards what follows
+	generation uint64     // raised by a reset: what was queued before it is void
+	gone       error      // why the log takes nothing any more, nil while it does
+	leading    bool
+	// leaderEpoch is stamped into batches while leading. Invariant: at least the
+	// last of epochs, so that epochs never go back along the log.
+	leaderEpoch int32
 	origin      int64 // where the log began: at Create or Reset
 	start       int64
 	end         int64 // Invariant: start <= durable <= end, but for a replica's first batch, which may begin below start
@@ -48,7 +50,7 @@ func newLog(e *Engine, p offsets.Partition, start int64) *Log {
 // empty forgets all content. Callers hold mu.
 func (l *Log) empty(start int64) {
 	l.origin, l.start, l.end, l.durable, l.replayed = start, start, start, start, start
-	l.epochs = nil
+	l.epochs, l.leaderEpoch = nil, offsets.UndefinedEpoch
 	l.index = newIndex(start)
 	l.producers = producers{swept: l.producers.swept}
 	l.txns = transactions{}
@@ -120,8 +122,8 @@ func (l *Log) leadable(epoch int32) error {
 	if l.gone != nil {
 		return l.gone
 	}
-	if epoch < l.epochs.Latest() || l.leading && epoch < l.leaderEpoch {
-		return fmt.Errorf("epoch %d is known: %w", max(l.epochs.Latest(), l.leaderEpoch), ErrStaleEpoch)
+	if epoch < l.leaderEpoch {
+		return fmt.Errorf("epoch %d is known: %w", l.leaderEpoch, ErrStaleEpoch)
 	}
 	return nil
 }
@@ -148,7 +150,8 @@ func (l *Log) Epochs() offsets.Epochs {
 // LearnEpoch adds that an epoch began at start on legacy, which batches alone do
 // not tell: the epoch may hold no record, or its first may be gone. It is durable
 // with the next group. What is known stays; a contradiction is solved as Kafka
-// does, in favour of what comes later. start may lie above the end.
+// does, in favour of what comes later. start may lie above the end. While leading
+// a higher epoch is stamped into batches from now on.
 func (l *Log) LearnEpoch(epoch int32, start int64) error {
 	const room = 12
 	if err := l.engine.reserve(room); err != nil {
@@ -165,6 +168,7 @@ func (l *Log) LearnEpoch(epoch int32, start int64) error {
 		return fmt.Errorf("learn epoch %d of %s: %w", epoch, l.partition, err)
 	}
 	l.epochs = next
+	l.leaderEpoch = max(l.leaderEpoch, next.Latest())
 	l.subs.wake()
 	return nil
 }

@@ -30,18 +30,51 @@ func (l *Log) OffsetForTime(ts int64) (offset, timestamp int64, epoch int32, ok 
 	}
 }
 
-// MaxTimestampOffset is the first durable record with the largest timestamp.
+// MaxTimestampOffset is the first durable record, from the log's start on, with
+// the largest timestamp.
 func (l *Log) MaxTimestampOffset() (offset, timestamp int64, epoch int32, ok bool) {
 	l.mu.Lock()
-	largest := l.index.settledMax
-	if from := l.index.find(l.start); from > 0 {
-		largest = l.index.largestSince(from)
+	start := l.start
+	n := l.index.find(start)
+	var first item
+	cut := n < l.index.settled && l.index.at(n).base < start
+	if cut { // part of the batch is deleted: the index speaks of the whole
+		first = *l.index.at(n)
+		n++
 	}
+	largest := l.index.largestSince(n)
 	l.mu.Unlock()
+	if cut {
+		largest = max(largest, l.largestRecord(first, start))
+	}
 	if largest == batch.NoTimestamp {
 		return -1, -1, -1, false
 	}
 	return l.OffsetForTime(largest)
+}
+
+// largestRecord is the largest timestamp of a batch's records from start on.
+func (l *Log) largestRecord(i item, start int64) int64 {
+	largest := batch.NoTimestamp
+	b, err := l.load(i)
+	if err != nil {
+		return largest
+	}
+	defer b.Release()
+	h := b.Header
+	if h.LogAppendTime() {
+		return h.MaxTimestamp
+	}
+	err = eachRecord(h, b.Raw, func(_ int32, r recordFields) error {
+		if h.BaseOffset+int64(r.offsetDelta) >= start {
+			largest = max(largest, h.FirstTimestamp+r.timestampDelta)
+		}
+		return nil
+	})
+	if err != nil {
+		return h.MaxTimestamp
+	}
+	return largest
 }
 
 func (l *Log) item(n int) (item, bool) {

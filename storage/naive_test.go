@@ -25,7 +25,7 @@ type naiveBatch struct {
 }
 
 func (l *naiveLog) reset(start int64) {
-	*l = naiveLog{origin: start, start: start, end: start}
+	*l = naiveLog{origin: start, start: start, end: start, leaderEpoch: -1}
 }
 
 // add puts a batch at the end, as it stands in the log.
@@ -37,6 +37,7 @@ func (l *naiveLog) add(raw []byte) {
 	l.batches = append(l.batches, naiveBatch{h, bytes.Clone(raw)})
 	l.end = h.LastOffset() + 1
 	l.epochs = l.epochs.Assign(h.LeaderEpoch, h.BaseOffset)
+	l.leaderEpoch = max(l.leaderEpoch, h.LeaderEpoch)
 }
 
 func (l *naiveLog) bytes(from int64) []byte {
@@ -166,8 +167,8 @@ func (b naiveBatch) entry() offsets.Entry {
 	return offsets.Entry{Base: b.BaseOffset, Last: b.LastOffset(), Length: b.Length, CRC: b.CRC}
 }
 
-// forTime goes through all records.
-func (l *naiveLog) forTime(ts int64) (offset, timestamp int64, ok bool) {
+// each goes through all records.
+func (l *naiveLog) each(fn func(offset, timestamp int64)) {
 	for _, b := range l.batches {
 		rest := b.raw[batch.HeaderSize:]
 		for range b.NumRecords {
@@ -176,23 +177,30 @@ func (l *naiveLog) forTime(ts int64) (offset, timestamp int64, ok bool) {
 			if r, rest, err = batch.ReadRecord(rest); err != nil {
 				panic(err)
 			}
-			offset, timestamp = b.BaseOffset+int64(r.OffsetDelta), b.FirstTimestamp+r.TimestampDelta
-			if offset >= l.start && timestamp >= ts {
-				return offset, timestamp, true
-			}
+			fn(b.BaseOffset+int64(r.OffsetDelta), b.FirstTimestamp+r.TimestampDelta)
 		}
 	}
-	return -1, -1, false
 }
 
-func (l *naiveLog) largestTime() int64 {
-	largest := int64(-1)
-	for _, b := range l.batches {
-		if b.LastOffset() >= l.start {
-			largest = max(largest, b.MaxTimestamp)
+func (l *naiveLog) forTime(ts int64) (offset, timestamp int64, ok bool) {
+	l.each(func(o, at int64) {
+		if !ok && o >= l.start && at >= ts {
+			offset, timestamp, ok = o, at, true
 		}
-	}
-	return largest
+	})
+	return offset, timestamp, ok
+}
+
+// largestTime is that of what is not deleted, and of all.
+func (l *naiveLog) largestTime() (largest, ever int64) {
+	largest, ever = -1, -1
+	l.each(func(o, at int64) {
+		ever = max(ever, at)
+		if o >= l.start {
+			largest = max(largest, at)
+		}
+	})
+	return largest, ever
 }
 
 var sentinels = []error{

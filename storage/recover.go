@@ -52,6 +52,7 @@ func (l *Log) replay(r wal.Record, at wal.Location) error {
 			return err
 		}
 		l.epochs = learn(l.epochs, epoch, start)
+		l.leaderEpoch = max(l.leaderEpoch, epoch)
 		return nil
 	}
 	offset, err := decodeOffset(r.Head)

@@ -14,6 +14,7 @@ func (l *Log) take(h batch.Header, m marker, head int, now int64) {
 	l.index.append(newItem(h, head))
 	l.end = h.LastOffset() + 1
 	l.epochs = learn(l.epochs, h.LeaderEpoch, h.BaseOffset)
+	l.leaderEpoch = max(l.leaderEpoch, h.LeaderEpoch) // a marker may be the first to tell of an election
 	if !h.HasProducer() {
 		return
 	}
