@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,15 +9,13 @@ import (
 	"switchback/storage/batch"
 )
 
-// Produce, key 0, versions 3 to 13 (0 to 2 pass while everything is clean).
+// Produce, key 0, versions 3 to 13.
 //
 // Clean: passed on, acks and transactional id looked at. Watched: passed on, its
 // answer followed. Held: waits, with everything behind it on its connection.
 // Moved: appended to the target and answered here. A request whose partitions
 // have different homes is split, and its answer merged.
 const (
-	lowestProduce = 3 // record batches; below are message sets, which no target takes
-
 	codeOutOfOrder     = 45
 	codePolicy         = 44
 	codeNotLeader      = 6
@@ -42,9 +38,6 @@ type scanned struct {
 // produce is the guard of Produce.
 func (c *conn) produce(r request) (way, error) {
 	c.stats.produces.Add(1)
-	if r.Version < lowestProduce {
-		return c.oldProduce(r)
-	}
 	head, err := wire.ReadProduceHead(r.Header, r.frame)
 	if err != nil {
 		return way{}, err
@@ -89,17 +82,6 @@ func (r request) produceWay(acks int16) way {
 	w := r.pass()
 	w.silent = acks == 0
 	return w
-}
-
-// oldProduce is for message sets of the old formats.
-func (c *conn) oldProduce(r request) (way, error) {
-	if c.servesData() || !c.p.routes.load().clean() {
-		return way{}, fmt.Errorf("produce version %d while partitions are not clean: %w", r.Version, errRefused)
-	}
-	if len(r.frame) < r.Body+2 {
-		return way{}, fmt.Errorf("read produce: %w", wire.ErrMalformed)
-	}
-	return r.produceWay(int16(binary.BigEndian.Uint16(r.frame[r.Body:]))), nil
 }
 
 // scanProduce fills c.scan. guarded tells whether any partition is not clean.
@@ -303,10 +285,7 @@ func (c *conn) sendProduce(r request, head wire.ProduceHead, n *produceNeeds) (w
 		}
 		whole = whole && s.route.Home == offsets.Legacy && !s.moved
 		if s.route.Home == offsets.Legacy && !c.local {
-			if err := c.prefetch(c.nameOf(s)); err != nil {
-				c.leaveScanned()
-				return way{}, err
-			}
+			c.prefetch(c.nameOf(s))
 		}
 	}
 	if !whole {

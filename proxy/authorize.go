@@ -18,6 +18,12 @@ const (
 	// and authRenew when it is asked again ahead of time.
 	authFresh = 5 * time.Second
 	authRenew = authFresh / 2
+	// authStale is how long it is good for while legacy has been asked again and
+	// has not answered: a broker that hangs must not stop what the target serves.
+	authStale = time.Minute
+	// authWait is how long a request waits for it. A client that comes back to the
+	// target's node gets another broker.
+	authWait = 3 * time.Second
 	// maxAuth bounds the cache.
 	maxAuth = 100_000
 	// authRounds bounds how often a request asks before its connection is closed.
@@ -52,6 +58,12 @@ type authEntry struct {
 	operations int32
 	at         time.Time // zero: never answered
 	asked      time.Time
+}
+
+// fresh tells whether the entry counts.
+func (e authEntry) fresh(now time.Time) bool {
+	age := now.Sub(e.at)
+	return age < authFresh || age < authStale && e.asked.After(e.at)
 }
 
 func (a *authorizer) look(key authKey) (authEntry, bool) {
@@ -102,8 +114,11 @@ func (c *conn) who() string {
 func (c *conn) cachedAuthorized(topics []string, op operation) (denied map[string]bool, unknown []string) {
 	who := c.who()
 	for _, topic := range topics {
+		if c.session.proven.Load() {
+			c.prefetch(topic)
+		}
 		e, ok := c.p.auth.look(authKey{who, topic})
-		fresh := c.pinned == nil || c.session.proven.Load() && time.Since(e.at) < authFresh
+		fresh := c.pinned == nil || c.session.proven.Load() && e.fresh(time.Now())
 		switch {
 		case !ok || !fresh:
 			unknown = append(unknown, topic)
@@ -129,14 +144,22 @@ func (c *conn) learnAuthorized(topics []string, round int) error {
 		return err
 	}
 	c.askAuthorized(c.who(), topics, func() { close(answered) })
+	hangs := false
 	err := c.wait(func() {
+		timer := time.NewTimer(authWait)
+		defer timer.Stop()
 		select {
 		case <-answered:
 		case <-c.ctx.Done():
+		case <-timer.C:
+			hangs = true
 		}
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case hangs:
+		return fmt.Errorf("authorize %s: broker %d gave no answer in %v", c.who(), c.pinned.node, authWait)
 	}
 	return c.upstream()
 }
@@ -159,23 +182,22 @@ func (c *conn) authorized(topics []string, op operation) (denied map[string]bool
 	}
 }
 
-// prefetch keeps the answer for a topic fresh while its Produce goes to legacy, so
-// that nobody has to wait at a flip. sending is held.
-func (c *conn) prefetch(topic string) error {
+// prefetch asks for a topic ahead of time, so that a Produce never has to wait at
+// a flip, nor anything while the answer is renewed. sending is held.
+func (c *conn) prefetch(topic string) {
 	who := c.who()
-	if c.pinned == nil || c.session.midway || !c.p.auth.due(authKey{who, topic}) && c.session.proven.Load() {
-		return nil
+	if c.pinned == nil || c.session.midway || c.session.asked && !c.p.auth.due(authKey{who, topic}) {
+		return
 	}
-	if err := c.flush(); err != nil {
-		return err
+	if c.flush() == nil { // else the connection ends anyway
+		c.askAuthorized(who, []string{topic}, func() {})
 	}
-	c.askAuthorized(who, []string{topic}, func() {})
-	return nil
 }
 
 // askAuthorized asks legacy on the client's upstream. sending is held and
 // everything flushed.
 func (c *conn) askAuthorized(who string, topics []string, answered func()) {
+	c.session.asked = true
 	req := authRequest(topics, c.p.legacyMax(kmsg.Metadata))
 	if req == nil { // too old to be asked; nor could such a broker be told by ACL that it matters
 		for _, topic := range topics {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +58,9 @@ type conn struct {
 		expects    []expect
 		silent     uint64
 	}
+	listener string // what caller says, made once
+	host     string
+	clientID string
 	deferred []func()  // waits for the end of an authentication
 	scan     []scanned // A's scratch for what a guarded Produce names
 
@@ -283,6 +287,13 @@ func (c *conn) close(err error) {
 	c.turn.Broadcast()
 	c.ready.Broadcast()
 	c.lingering.Broadcast()
+	limit := lingerFor
+	if c.p.stopping() {
+		limit = lingerAtEnd
+	}
+	for _, u := range c.upstreams { // a broker that doesn't read must not keep A
+		_ = u.nc.SetWriteDeadline(time.Now().Add(limit))
+	}
 	c.mu.Unlock()
 	c.cancel()
 	_ = c.nc.Close()
@@ -299,6 +310,18 @@ func (c *conn) close(err error) {
 // them is answered or proven handled: nothing of it may be appended later unseen.
 // Only A calls it, last.
 func (c *conn) linger() {
+	abort := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, u := range c.upstreams {
+			u.abort()
+		}
+	}
+	late := time.AfterFunc(lingerFor, abort)
+	defer late.Stop()
+	stopping := context.AfterFunc(c.p.life, func() { late.Reset(lingerAtEnd) })
+	defer stopping()
+
 	c.sending.Lock()
 	c.session.midway = false
 	c.runDeferred()
@@ -309,19 +332,6 @@ func (c *conn) linger() {
 		u.prove(true, func() {})
 	}
 	c.sending.Unlock()
-
-	limit := lingerFor
-	if c.p.stopping() {
-		limit = lingerAtEnd
-	}
-	late := time.AfterFunc(limit, func() {
-		for _, u := range upstreams {
-			u.abort()
-		}
-	})
-	defer late.Stop()
-	shorten := context.AfterFunc(c.p.life, func() { late.Reset(min(limit, lingerAtEnd)) })
-	defer shorten()
 	for _, u := range upstreams {
 		c.mu.Lock()
 		for !u.dead.Load() && (u.produceAwaited() || u.silent > u.proven) {
@@ -334,14 +344,19 @@ func (c *conn) linger() {
 
 // caller is how the target sees this client.
 func (c *conn) caller(h wire.Header) Caller {
-	listener := "target"
-	if !c.local {
-		listener = fmt.Sprintf("legacy-%d", c.node)
+	if c.listener == "" {
+		c.listener = "target"
+		if !c.local {
+			c.listener = "legacy-" + strconv.Itoa(int(c.node))
+		}
+		c.host, _, _ = net.SplitHostPort(c.nc.RemoteAddr().String())
 	}
-	host, _, _ := net.SplitHostPort(c.nc.RemoteAddr().String())
+	if c.clientID != string(h.ClientID) {
+		c.clientID = string(h.ClientID)
+	}
 	return Caller{
-		Connection: c.id, Principal: c.session.principalNow(), Listener: listener,
-		ClientID: string(h.ClientID), ClientHost: host,
+		Connection: c.id, Principal: c.session.principalNow(), Listener: c.listener,
+		ClientID: c.clientID, ClientHost: c.host,
 	}
 }
 

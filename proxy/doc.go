@@ -16,8 +16,8 @@
 //
 // # No promises
 //
-// Versions below Produce 3 and Fetch 4 pass while everything is clean and end
-// their connection otherwise. TLS is not spoken. SASL passes through to legacy on
+// Versions below Produce 3 and Fetch 4 (KIP-896) end their connection. TLS is not
+// spoken. SASL passes through to legacy on
 // the client's own upstream connection; a client that has used it has no side
 // connections (see below) and is told NOT_LEADER_OR_FOLLOWER where one would be
 // needed. Transactions don't reach the target: a transactional Produce to a moved

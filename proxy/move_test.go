@@ -288,3 +288,63 @@ func TestRelocationAndWayBack(t *testing.T) {
 	}
 	l.finish()
 }
+
+// Produce without acks: nobody would notice a loss but whoever counts.
+func TestFlipsUnderProduceWithoutAcks(t *testing.T) {
+	w := newWorld(t, worldOptions{topics: map[string]int32{"orders": 3}})
+	cl := w.client(kgo.DefaultProduceTopic("orders"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite(), kgo.ProducerLinger(0))
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	var sent atomic.Int64
+	done := make(chan error, 1)
+	go func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			rec := &kgo.Record{Partition: int32(n % 3), Value: []byte(strconv.Itoa(n))}
+			if err := cl.ProduceSync(context.Background(), rec).FirstErr(); err != nil {
+				done <- err
+				return
+			}
+			sent.Add(1)
+		}
+		done <- nil
+	}()
+	parts := w.all("orders")
+	settle := func() {
+		goal := sent.Load() + 300
+		eventually(t, "produce goes on", func() bool { return sent.Load() >= goal })
+	}
+	for range 4 {
+		settle()
+		w.flip(parts...)
+		settle()
+		w.rollback(parts...)
+	}
+	settle()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	direct, err := kgo.NewClient(kgo.SeedBrokers(w.legacy.ListenAddrs()...), kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	limit, stop := context.WithTimeout(context.Background(), patience)
+	defer stop()
+	last := map[int32]int{0: -3, 1: -2, 2: -1}
+	for read := int64(0); read < sent.Load(); {
+		fetches := direct.PollFetches(limit)
+		if limit.Err() != nil {
+			t.Fatalf("legacy holds %d records, %d were sent", read, sent.Load())
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			read++
+			n, _ := strconv.Atoi(string(r.Value))
+			if n != last[r.Partition]+3 {
+				t.Errorf("partition %d offset %d: record %d after %d", r.Partition, r.Offset, n, last[r.Partition])
+			}
+			last[r.Partition] = n
+		})
+	}
+}

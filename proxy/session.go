@@ -22,6 +22,7 @@ type session struct {
 
 	// A's, under sending.
 	midway    bool // between a handshake and the first ordinary request after it
+	asked     bool // legacy was asked something ordinary since the handshake
 	mechanism string
 	rounds    int
 	claimed   string // principal that the exchange is about; empty: can't be seen
@@ -64,7 +65,7 @@ func (c *conn) saslHandshake(r request) (way, error) {
 	s := &c.session
 	s.sasl.Store(true)
 	s.proven.Store(false)
-	s.midway, s.rounds, s.claimed = true, 0, ""
+	s.midway, s.asked, s.rounds, s.claimed = true, false, 0, ""
 	s.mechanism = msg.(*kmsg.SASLHandshakeRequest).Mechanism
 	return r.pass(), nil
 }

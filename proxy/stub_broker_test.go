@@ -26,7 +26,8 @@ type stubBroker struct {
 	mu     sync.Mutex
 	conns  []net.Conn
 
-	operations atomic.Int32 // what every client may do with the topic
+	inspect    func(h wire.Header, frame []byte) // sees everything; may be nil
+	operations atomic.Int32                      // what every client may do with the topic
 }
 
 func newStubBroker(t *testing.T) *stubBroker {
@@ -53,6 +54,13 @@ func (b *stubBroker) start() {
 			b.wg.Go(func() { b.serve(nc) })
 		}
 	})
+}
+
+// setCanned prepares an answer while the broker runs.
+func (b *stubBroker) setCanned(key int16, answer []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.canned[key] = answer
 }
 
 func (b *stubBroker) stop() {
@@ -95,7 +103,13 @@ func (b *stubBroker) serve(nc net.Conn) {
 					continue
 				}
 			}
-			if canned := b.canned[h.Key]; canned != nil {
+			if b.inspect != nil {
+				b.inspect(h, frame)
+			}
+			b.mu.Lock()
+			canned := b.canned[h.Key]
+			b.mu.Unlock()
+			if canned != nil {
 				at := len(out)
 				out = append(out, canned...)
 				binary.BigEndian.PutUint32(out[at+4:], uint32(h.Correlation))
