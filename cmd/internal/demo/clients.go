@@ -25,7 +25,7 @@ func (p *producer) start(addr string) (err error) {
 	opts := append(p.load.options(addr, fmt.Sprintf("producer-%d", p.id)),
 		kgo.DefaultProduceTopic(p.load.topic),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.ProducerLinger(10*time.Millisecond),
 		kgo.RecordDeliveryTimeout(30*time.Second),
 	)
 	if p.client, err = kgo.NewClient(opts...); err != nil {

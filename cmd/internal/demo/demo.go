@@ -37,8 +37,10 @@ const (
 	producers  = 2
 	members    = 2 // of each consumer group
 
-	// limit bounds the demo, cleaning up not included.
-	limit = 55 * time.Second
+	// ownLimit and realLimit bound the demo on a cluster of its own and on a real
+	// one, cleaning up not included.
+	ownLimit  = 55 * time.Second
+	realLimit = 120 * time.Second
 	// settle bounds each wait for something that should be there at once.
 	settle = 15 * time.Second
 	// after is how long clients are watched after a move, so that what it did to
@@ -67,6 +69,10 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 		opts.Scene = 3 * time.Second
 	}
 	s := &stage{Options: opts, began: time.Now(), result: &Result{Verdict: failed}}
+	limit := ownLimit
+	if opts.Legacy != "" {
+		limit = realLimit
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done after %s", limit))
 	defer cancel()
 	err := s.play(bounded)

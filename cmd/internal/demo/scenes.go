@@ -126,39 +126,39 @@ func (s *stage) relocate(ctx context.Context) error {
 	return s.commits(ctx, "relocation")
 }
 
-// rollbackAttempts bounds how often a refused rollback is asked for again: the
-// measured drain time is a figure of the moment.
-const rollbackAttempts = 5
+// again is how long after a refusal a rollback is asked for again: the measured
+// drain time is a figure of the moment.
+const again = 500 * time.Millisecond
 
 func (s *stage) rollback(ctx context.Context) error {
-	maxDrain := float64(config.Default().Rollback.MaxDrain.Milliseconds())
-	for attempt := 1; ; attempt++ {
-		err := s.copied(ctx, "legacy kept equal", func(p admin.Partition) bool {
-			return p.Lag.State == admin.Replaying && p.Lag.Exact && p.Lag.DrainMs >= 0 && p.Lag.DrainMs < maxDrain
-		})
-		if err != nil {
-			return err
-		}
-		s.load.meters.reset()
-		report, err := s.server.Backend().Rollback(ctx, admin.RollbackRequest{Topics: []string{s.legacy.topic}}, s.pass)
-		var refused *admin.Error
-		if errors.As(err, &refused) && (refused.Code == admin.CodeRefused || refused.Code == admin.CodeGivenUp) && attempt < rollbackAttempts {
-			s.warn("roll back: attempt %d: %s", attempt, refused.Text)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.run(ctx, after); err != nil {
-			return err
-		}
-		s.result.PauseMs.Rollback, s.result.HoldMs.Rollback = s.load.meters.acks(), report.HoldMs
-		s.tell("roll back: %d partitions written on legacy again; switchback held producers for %s, %s of it to drain",
-			report.Partitions, ms(report.HoldMs), ms(report.DrainMs))
-		s.tell("clients, during the rollback: longest time between two acknowledgements %s, longest silence of a group %s",
-			ms(s.result.PauseMs.Rollback), ms(s.load.meters.reads()))
-		break
+	err := s.copied(ctx, "legacy kept equal", func(p admin.Partition) bool { return p.Lag.State == admin.Replaying && p.Lag.Exact })
+	if err != nil {
+		return err
 	}
+	var report admin.MoveReport
+	for began := time.Now(); ; {
+		s.load.meters.reset()
+		report, err = s.server.Backend().Rollback(ctx, admin.RollbackRequest{Topics: []string{s.legacy.topic}}, s.pass)
+		var refused *admin.Error
+		if err == nil || time.Since(began) > settle || !errors.As(err, &refused) || (refused.Code != admin.CodeRefused && refused.Code != admin.CodeGivenUp) {
+			break
+		}
+		s.warn("roll back: %s: %s; asked again", refused.Subject, refused.Text)
+		if err := s.run(ctx, again); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, after); err != nil {
+		return err
+	}
+	s.result.PauseMs.Rollback, s.result.HoldMs.Rollback = s.load.meters.acks(), report.HoldMs
+	s.tell("roll back: %d partitions written on legacy again; switchback held producers for %s, %s of it to drain",
+		report.Partitions, ms(report.HoldMs), ms(report.DrainMs))
+	s.tell("clients, during the rollback: longest time between two acknowledgements %s, longest silence of a group %s",
+		ms(s.result.PauseMs.Rollback), ms(s.load.meters.reads()))
 	if err := s.run(ctx, s.Scene); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (s *stage) copied(ctx context.Context, what string, ok func(admin.Partition
 	}
 	var is []string
 	for _, p := range last {
-		is = append(is, fmt.Sprintf("%d %s %s", p.Index, p.Lag.State, p.Lag.Err))
+		is = append(is, fmt.Sprintf("%d %s %d batches %s %s", p.Index, p.Lag.State, p.Lag.Batches, ms(p.Lag.DrainMs), p.Lag.Err))
 	}
 	return fmt.Errorf("waited in vain for %s (%d partitions: %s): %w", what, len(last), strings.Join(is, ", "), err)
 }
