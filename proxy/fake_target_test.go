@@ -171,12 +171,6 @@ func (t *memTarget) close() {
 	t.wg.Wait()
 }
 
-func (t *memTarget) log(p offsets.Partition) *memLog {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.logs[p]
-}
-
 func (t *memTarget) create(name string, p offsets.Partition) *memLog {
 	t.mu.Lock()
 	defer t.mu.Unlock()

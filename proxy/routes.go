@@ -161,12 +161,6 @@ func (s *partition) maybeMoved() bool {
 	return s.route.Home == offsets.Target || s.hold != nil
 }
 
-func (s *partition) everMoved() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.moved
-}
-
 // begin holds the partition; false when it is held already.
 func (s *partition) begin(id string) bool {
 	s.mu.Lock()

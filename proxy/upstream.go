@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -320,9 +319,7 @@ func (u *upstream) end(err error) {
 		c.log.Error("upstream sends what is not Kafka", "broker", u.node, "err", err)
 		c.close(err)
 	case missed || lost || !c.outlives(u):
-		if err != io.EOF {
-			c.log.Debug("upstream ended", "broker", u.node, "err", err)
-		}
+		c.log.Debug("upstream ended", "broker", u.node, "err", err)
 		c.close(errUpstreamLost)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"switchback/offsets"
 	"switchback/proxy"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -42,7 +41,6 @@ type worldOptions struct {
 	topics  map[string]int32
 	kfake   []kfake.Opt
 	config  func(*proxy.Config)
-	quiet   bool
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -141,8 +139,6 @@ func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	w.t.Cleanup(cl.Close)
 	return cl
 }
-
-func (w *world) admin() *kadm.Client { return kadm.NewClient(w.client()) }
 
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, cond func() bool) {
