@@ -80,7 +80,7 @@ func TestEveryPrefixOfTheWAL(t *testing.T) {
 				left = left[:cut]
 			}
 			plant(t, dir, folder, left)
-			e := open(t, config(dir))
+			e := open(t, unsynced(dir))
 			l, ok := e.Log(partition)
 			if !ok {
 				t.Fatal("the partition is gone")

@@ -14,6 +14,7 @@ import (
 	"switchback/offsets"
 	"switchback/storage"
 	"switchback/storage/batch"
+	"switchback/storage/wal"
 )
 
 // tb is what testing.TB and rapid.T have in common.
@@ -33,6 +34,19 @@ func config(dir string) storage.Config {
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
+
+// unsynced is config without the wait for the disk, for tests in which the
+// machine stays up.
+func unsynced(dir string) storage.Config {
+	return config(dir).WithFiles(func(name string, flag int) (wal.File, error) {
+		f, err := os.OpenFile(name, flag, 0o600)
+		return unsyncedFile{f}, err
+	})
+}
+
+type unsyncedFile struct{ *os.File }
+
+func (unsyncedFile) Datasync() error { return nil }
 
 func open(t tb, cfg storage.Config) *storage.Engine {
 	t.Helper()

@@ -53,7 +53,7 @@ type machine struct {
 func newMachine(t *rapid.T) *machine {
 	m := &machine{}
 	dir := m.folder(t)
-	m.engine = open(t, config(dir))
+	m.engine = open(t, unsynced(dir))
 	start := rapid.SampledFrom([]int64{0, 5, 1 << 31, 1 << 40}).Draw(t, "start")
 	m.log = create(t, m.engine, start)
 	m.naive.reset(start)
@@ -133,7 +133,7 @@ func (m *machine) send(t *rapid.T, raw []byte) {
 	h := header(t, raw)
 	base, duplicate, want := m.naive.verdict(h)
 	a := appendNow(t, m.log, bytes.Clone(raw))
-	if sentinel(a.Err) != want || want == nil && (a.Base != base || a.Duplicate != duplicate) {
+	if !errors.Is(a.Err, want) || want == nil && (a.Base != base || a.Duplicate != duplicate) {
 		t.Fatalf("Append = %+v, want offset %d, duplicate %v, error %v", a, base, duplicate, want)
 	}
 	if want == nil && !duplicate {
@@ -337,7 +337,7 @@ func (m *machine) settleControl(t tb) {
 }
 
 func (m *machine) reopen(t *rapid.T, dir string) {
-	m.engine = open(t, config(dir))
+	m.engine = open(t, unsynced(dir))
 	l, ok := m.engine.Log(partition)
 	if !ok {
 		t.Fatal("the partition is gone")

@@ -2,7 +2,6 @@ package storage_test
 
 import (
 	"bytes"
-	"errors"
 
 	"switchback/offsets"
 	"switchback/storage"
@@ -201,19 +200,4 @@ func (l *naiveLog) largestTime() (largest, ever int64) {
 		}
 	})
 	return largest, ever
-}
-
-var sentinels = []error{
-	storage.ErrNotLeader, storage.ErrFenced, storage.ErrOutOfOrder, storage.ErrTxnState, storage.ErrLeading,
-	storage.ErrStaleEpoch, storage.ErrInvalidRecord, storage.ErrDeleted, storage.ErrReset, storage.ErrCorrupt,
-}
-
-// sentinel is what an error is, nil for none.
-func sentinel(err error) error {
-	for _, s := range sentinels {
-		if errors.Is(err, s) {
-			return s
-		}
-	}
-	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // bbolt holds one bucket: key -> revision (8 bytes, big endian) and value. The
@@ -30,7 +31,7 @@ type boltCatalog struct {
 // ErrLocked after a second.
 func OpenBolt(path string) (Catalog, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open catalog %s: %w", path, ErrLocked)
 	}
 	if err != nil {
@@ -173,7 +174,7 @@ func (c *boltCatalog) usable(ctx context.Context) error {
 }
 
 func closed(err error) error {
-	if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}
 	return err

@@ -103,7 +103,7 @@ func (w *WAL) seal() {
 	f := &frame{}
 	f.reset(frameHeader)
 	if err := w.persist(f); err != nil {
-		w.die(err)
+		_ = w.die(err) // Close returns it
 	}
 }
 

@@ -2,6 +2,7 @@ package catalogtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -59,8 +60,10 @@ func (u *Unknown) Txn(ctx context.Context, cmps []catalog.Compare, ops []catalog
 	case Before:
 		return 0, fmt.Errorf("planted before transaction %d: %w", n, catalog.ErrUnknown)
 	case After:
-		_, err := u.Catalog.Txn(ctx, cmps, ops)
-		return 0, fmt.Errorf("planted after transaction %d (really: %v): %w", n, err, catalog.ErrUnknown)
+		if _, err := u.Catalog.Txn(ctx, cmps, ops); errors.Is(err, catalog.ErrUnknown) {
+			return 0, err
+		}
+		return 0, fmt.Errorf("planted after transaction %d: %w", n, catalog.ErrUnknown)
 	}
 	return u.Catalog.Txn(ctx, cmps, ops)
 }
