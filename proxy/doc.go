@@ -75,8 +75,8 @@
 //
 // conn.sending: held by whoever decides about requests and writes them upstream,
 // so a decision and the write that follows it are one step for everybody else.
-// A gives it up while it waits for anything. B never takes it. Then partition.mu
-// (never two at a time), then conn.mu. No lock is held while a Target, a Copy or
+// A gives it up while it waits for anything. B never takes it. Then a
+// produceCall.mu, then partition.mu (never two at a time), then conn.mu. No lock is held while a Target, a Copy or
 // a client socket is called, but for sending.
 //
 // # How a hold can't miss a Produce
