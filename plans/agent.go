@@ -160,7 +160,13 @@ func (a *Agent) leave() {
 func (a *Agent) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.ActTimeout)
 	defer cancel()
-	all, err := a.ledger.list(ctx)
+	known := make(map[string]stored)
+	a.mu.Lock()
+	for _, f := range a.units {
+		known[f.unit.key()] = f.unit
+	}
+	a.mu.Unlock()
+	all, err := a.ledger.list(ctx, known)
 	if err != nil {
 		return err
 	}

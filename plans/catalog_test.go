@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"switchback/storage/catalog"
@@ -103,13 +104,14 @@ var errDead = errors.New("this process is dead")
 
 // A door is how one process reaches the catalog: faults happen here.
 type door struct {
-	*memory
+	catalog.Catalog
 	proc *process
 	// fault decides about a write, before it happens: refuse makes it fail without
 	// an effect, unknown makes it end unknown, with the effect or without.
 	fault func(ops []catalog.Op) verdictOf
 	// away makes the catalog unreachable; calls end with their context.
-	away func() bool
+	away atomic.Bool
+	disk time.Duration // what a write takes
 }
 
 type verdictOf int
@@ -124,7 +126,7 @@ func (d *door) pass(ctx context.Context) error {
 	if d.proc.dead.Load() {
 		return errDead
 	}
-	if d.away != nil && d.away() {
+	if d.away.Load() {
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -135,21 +137,21 @@ func (d *door) Get(ctx context.Context, key string) (kv catalog.KV, err error) {
 	if err := d.pass(ctx); err != nil {
 		return kv, err
 	}
-	return d.memory.Get(ctx, key)
+	return d.Catalog.Get(ctx, key)
 }
 
 func (d *door) List(ctx context.Context, prefix string) ([]catalog.KV, error) {
 	if err := d.pass(ctx); err != nil {
 		return nil, err
 	}
-	return d.memory.List(ctx, prefix)
+	return d.Catalog.List(ctx, prefix)
 }
 
 func (d *door) Txn(ctx context.Context, cmps []catalog.Compare, ops []catalog.Op) (rev int64, err error) {
 	if err := d.pass(ctx); err != nil {
 		return 0, err
 	}
-	time.Sleep(time.Millisecond) // a disk
+	time.Sleep(d.disk)
 	v := fine
 	if d.fault != nil {
 		v = d.fault(ops)
@@ -158,7 +160,7 @@ func (d *door) Txn(ctx context.Context, cmps []catalog.Compare, ops []catalog.Op
 		return 0, catalog.ErrUnknown
 	}
 	err = d.proc.step(func() error {
-		rev, err = d.memory.Txn(ctx, cmps, ops)
+		rev, err = d.Catalog.Txn(ctx, cmps, ops)
 		return err
 	})
 	if v == lostAfter && err == nil {
@@ -171,5 +173,5 @@ func (d *door) Watch(ctx context.Context, prefix string) (<-chan struct{}, error
 	if err := d.pass(ctx); err != nil {
 		return nil, err
 	}
-	return d.memory.Watch(ctx, prefix)
+	return d.Catalog.Watch(ctx, prefix)
 }

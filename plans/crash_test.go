@@ -212,14 +212,14 @@ func TestAnyFaults(t *testing.T) {
 					writes++
 					return unknown[writes%len(unknown)]
 				}
-				p.world.before = func(_ context.Context, method string) error {
+				p.world.intercept(func(_ context.Context, method string) error {
 					s.mu.Lock()
 					defer s.mu.Unlock()
 					if calls++; failing[calls%len(failing)] && calls < 100 && method != "Resolve" {
 						return errors.New("planted: " + method)
 					}
 					return nil
-				}
+				})
 				s.boot(p)
 				if !started {
 					started = true
@@ -236,7 +236,7 @@ func TestAnyFaults(t *testing.T) {
 				unknown, failing = []verdictOf{fine}, []bool{false}
 				s.mu.Unlock()
 				s.cluster.set("orders", func(st *part) { st.perCopy = 0 })
-				time.Sleep(20 * time.Second) // Tend finishes what acts that failed left
+				time.Sleep(5 * time.Second) // Tend finishes what acts that failed left
 				if err := errors.Join(s.settled(p), s.finish()); err != nil {
 					rt.Errorf("%v", err)
 				}

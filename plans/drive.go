@@ -13,8 +13,9 @@ import (
 // A drive is one call that works on one move, on one goroutine.
 type drive struct {
 	r        *Runner
-	unit     stored
-	move     Move // as it began
+	unit     stored // as it was read last
+	written  stored // as this drive wrote it last
+	move     Move   // as it began
 	facts    Facts
 	progress func(Line)
 
@@ -89,7 +90,7 @@ func (d *drive) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.r.cfg.ActTimeout)
 	defer cancel()
 	before := d.unit.Record
-	now, err := d.r.ledger.get(ctx, d.unit.Unit)
+	now, err := d.r.ledger.get(ctx, d.unit.Unit, d.unit, d.written)
 	if err != nil {
 		return err
 	}
@@ -168,13 +169,14 @@ func (d *drive) write(ctx context.Context, act Action) error {
 	if act.Record.Move == nil {
 		d.ended = act.Findings
 	}
-	_, err := d.r.ledger.put(ctx, stored{act.Record, d.unit.rev})
+	rev, err := d.r.ledger.put(ctx, stored{act.Record, d.unit.rev})
 	if undecided(err) {
 		return nil // the record tells
 	}
 	if err != nil {
 		return err
 	}
+	d.written = stored{act.Record, rev}
 	d.r.wrote(time.Since(began))
 	if act.At != "" {
 		d.mark(act.At)

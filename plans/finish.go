@@ -126,7 +126,7 @@ func (r *Runner) candidates(ctx context.Context, kind Kind, topics []string) ([]
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.ledger.list(ctx)
+	all, err := r.ledger.list(ctx, nil)
 	if err != nil {
 		return nil, &Error{Op: string(kind), Subject: subject(parts), Err: err, Hint: catalogHint}
 	}

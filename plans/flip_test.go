@@ -52,7 +52,7 @@ func TestFlipRelocateRollback(t *testing.T) {
 		if err != nil || len(relocated) != 1 || !relocated[0].Relocated || relocated[0].Epoch <= report.Epoch {
 			t.Fatalf("relocate: %+v, %v", relocated, err)
 		}
-		shown := p.gate.routes[offsets.Partition{Topic: topicID("orders")}].route.Shown
+		shown := p.gate.route(offsets.Partition{Topic: topicID("orders")}).Shown
 		if shown.Epoch(3) != 4 {
 			t.Errorf("shown epoch %d after the relocation, want 4 (%+v)", shown.Epoch(3), shown)
 		}
@@ -60,7 +60,7 @@ func TestFlipRelocateRollback(t *testing.T) {
 		if err != nil || len(back) != 1 || back[0].Home != offsets.Legacy || back[0].Relocated {
 			t.Fatalf("rollback: %+v, %v", back, err)
 		}
-		shown = p.gate.routes[offsets.Partition{Topic: topicID("orders")}].route.Shown
+		shown = p.gate.route(offsets.Partition{Topic: topicID("orders")}).Shown
 		if shown.IsRelocated() || shown.Epoch(3) != 5 {
 			t.Errorf("shown epoch %d after the rollback, want 5 (%+v)", shown.Epoch(3), shown)
 		}
@@ -146,7 +146,7 @@ func TestShownEpochsSurviveAnotherUnit(t *testing.T) {
 			}
 		}
 		for _, name := range []string{"a", "b"} {
-			shown := p.gate.routes[offsets.Partition{Topic: topicID(name)}].route.Shown
+			shown := p.gate.route(offsets.Partition{Topic: topicID(name)}).Shown
 			if shown.Epoch(3) != 5 {
 				t.Errorf("%s: shown epoch %d, want 5: it went back", name, shown.Epoch(3))
 			}

@@ -11,66 +11,71 @@ import (
 	"switchback/plans"
 )
 
+// A hindrance keeps a flip from being sealed until it is removed.
+type hindrance struct {
+	name   string
+	plant  func(s *system, p *process)
+	remove func(s *system, p *process)
+	want   string
+}
+
+var hindrances = []hindrance{
+	{"a follower is paused",
+		func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 1 }) },
+		func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 0 }) },
+		"above its high watermark"},
+	{"the copy is slow",
+		func(s *system, p *process) {
+			s.cluster.set("orders", func(st *part) { st.stuck = plans.Copying; st.look = caughtUp })
+		},
+		func(s *system, p *process) {
+			s.cluster.set("orders", func(st *part) { st.stuck = ""; st.look = nil })
+		},
+		"the logs end at different offsets"},
+	{"produce is not answered",
+		func(s *system, p *process) {
+			// After the watch, nothing that is sent is answered any more.
+			p.world.intercept(func(_ context.Context, method string) error {
+				if method != "Claim" {
+					return nil
+				}
+				p.gate.stall.Store(true)
+				for p.gate.inflight(offsets.Partition{Topic: topicID("orders")}) == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				return nil
+			})
+		},
+		func(s *system, p *process) { p.world.intercept(nil); p.gate.stall.Store(false) },
+		"in flight"},
+	{"ends cannot be read",
+		func(s *system, p *process) {
+			p.world.intercept(func(_ context.Context, method string) error {
+				if method == "Ends" {
+					return errors.New("broker 2 does not answer")
+				}
+				return nil
+			})
+		},
+		func(s *system, p *process) { p.world.intercept(nil) },
+		"broker 2 does not answer"},
+	{"ends take forever",
+		func(s *system, p *process) {
+			p.world.intercept(func(ctx context.Context, method string) error {
+				if method == "Ends" {
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			})
+		},
+		func(s *system, p *process) { p.world.intercept(nil) },
+		"read the ends"},
+}
+
 // TestGivenUpHonestly: a flip that cannot be sealed gives up by itself, says what
 // stood in the way, and leaves traffic where it was.
 func TestGivenUpHonestly(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		plant  func(s *system, p *process)
-		remove func(s *system, p *process)
-		want   string
-	}{
-		{"a follower is paused",
-			func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 1 }) },
-			func(s *system, p *process) { s.cluster.set("orders", func(st *part) { st.hwBehind = 0 }) },
-			"above its high watermark"},
-		{"the copy is slow",
-			func(s *system, p *process) {
-				s.cluster.set("orders", func(st *part) { st.stuck = plans.Copying; st.look = caughtUp })
-			},
-			func(s *system, p *process) {
-				s.cluster.set("orders", func(st *part) { st.stuck = ""; st.look = nil })
-			},
-			"the logs end at different offsets"},
-		{"produce is not answered",
-			func(s *system, p *process) {
-				// After the watch, nothing that is sent is answered any more.
-				p.world.before = func(_ context.Context, method string) error {
-					if method != "Claim" {
-						return nil
-					}
-					p.gate.stall.Store(true)
-					for p.gate.inflight(offsets.Partition{Topic: topicID("orders")}) == 0 {
-						time.Sleep(time.Millisecond)
-					}
-					return nil
-				}
-			},
-			func(s *system, p *process) { p.world.before = nil; p.gate.stall.Store(false) },
-			"in flight"},
-		{"ends cannot be read",
-			func(s *system, p *process) {
-				p.world.before = func(_ context.Context, method string) error {
-					if method == "Ends" {
-						return errors.New("broker 2 does not answer")
-					}
-					return nil
-				}
-			},
-			func(s *system, p *process) { p.world.before = nil },
-			"broker 2 does not answer"},
-		{"ends take forever",
-			func(s *system, p *process) {
-				p.world.before = func(ctx context.Context, method string) error {
-					if method == "Ends" {
-						<-ctx.Done()
-					}
-					return ctx.Err()
-				}
-			},
-			func(s *system, p *process) { p.world.before = nil },
-			"read the ends"},
-	} {
+	for _, c := range hindrances {
 		t.Run(c.name, func(t *testing.T) {
 			run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
 				c.plant(s, p)
@@ -79,8 +84,8 @@ func TestGivenUpHonestly(t *testing.T) {
 				if !errors.Is(err, plans.ErrGivenUp) || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("error %v, want one that says %q", err, c.want)
 				}
-				if s.longest > 400*time.Millisecond {
-					t.Errorf("a producer waited %s", s.longest)
+				if s.waited() > 400*time.Millisecond {
+					t.Errorf("a producer waited %s", s.waited())
 				}
 				if last := s.records()[0].Last; last == nil || last.Done || last.Attempts != 5 && c.want != "in flight" {
 					t.Errorf("outcome %+v", last)
@@ -116,12 +121,12 @@ func TestRetrySucceeds(t *testing.T) {
 func TestDeadlineIsTheAgents(t *testing.T) {
 	run(t, map[string]int32{"orders": 2}, func(t *testing.T, s *system, p *process) {
 		hang := make(chan struct{})
-		p.world.before = func(_ context.Context, method string) error {
+		p.world.intercept(func(_ context.Context, method string) error {
 			if method == "Ends" {
 				<-hang // not even its context ends this call
 			}
 			return nil
-		}
+		})
 		done := make(chan error)
 		go func() { done <- second(p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)) }()
 		time.Sleep(time.Second)
@@ -131,10 +136,10 @@ func TestDeadlineIsTheAgents(t *testing.T) {
 		if err := s.mustFlow(50 * time.Millisecond); err != nil {
 			t.Error(err)
 		}
-		if s.longest > 400*time.Millisecond {
-			t.Errorf("a producer waited %s", s.longest)
+		if s.waited() > 400*time.Millisecond {
+			t.Errorf("a producer waited %s", s.waited())
 		}
-		p.world.before = nil
+		p.world.intercept(nil)
 		close(hang)
 		if err := <-done; err != nil {
 			t.Errorf("the runner came back, and the next attempt failed: %v", err)
@@ -146,18 +151,14 @@ func TestDeadlineIsTheAgents(t *testing.T) {
 // stop it abandons, and when the catalog is back traffic goes on.
 func TestCatalogAwayInTheHold(t *testing.T) {
 	run(t, map[string]int32{"orders": 2}, func(t *testing.T, s *system, p *process) {
-		away := false
-		p.cat.away = func() bool { s.mu.Lock(); defer s.mu.Unlock(); return away }
 		part := offsets.Partition{Topic: topicID("orders")}
 		state := func() gateRoute { p.gate.mu.Lock(); defer p.gate.mu.Unlock(); return *p.gate.at(part) }
-		p.world.before = func(_ context.Context, method string) error {
+		p.world.intercept(func(_ context.Context, method string) error {
 			if method == "Ends" && state().held {
-				s.mu.Lock()
-				away = true
-				s.mu.Unlock()
+				p.cat.away.Store(true)
 			}
 			return nil
-		}
+		})
 		done := make(chan error)
 		go func() { done <- second(p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)) }()
 		time.Sleep(1900 * time.Millisecond)
@@ -168,18 +169,16 @@ func TestCatalogAwayInTheHold(t *testing.T) {
 		if got := state(); !got.abandoned {
 			t.Error("after the hard stop nothing was abandoned")
 		}
-		s.mu.Lock()
-		away = false
-		s.mu.Unlock()
-		p.world.before = nil
+		p.cat.away.Store(false)
+		p.world.intercept(nil)
 		if err := <-done; err == nil {
 			t.Log("the flip succeeded at a later attempt")
 		}
 		if err := s.mustFlow(time.Second); err != nil {
 			t.Error(err)
 		}
-		if s.longest > 2100*time.Millisecond {
-			t.Errorf("a producer waited %s without being told", s.longest)
+		if s.waited() > 2100*time.Millisecond {
+			t.Errorf("a producer waited %s without being told", s.waited())
 		}
 	})
 }
@@ -195,14 +194,14 @@ func TestInterrupted(t *testing.T) {
 			run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
-				p.world.before = func(_ context.Context, method string) error {
+				p.world.intercept(func(_ context.Context, method string) error {
 					if method == c.method {
 						leave()
 					}
 					return nil
-				}
+				})
 				_, err := p.runner.Flip(ctx, []string{"orders"}, plans.Options{}, nil)
-				p.world.before = nil
+				p.world.intercept(nil)
 				home := offsets.Legacy
 				for _, r := range s.records() {
 					if r.Move != nil {
@@ -225,12 +224,12 @@ func TestInterrupted(t *testing.T) {
 // produce is lost, and Tend goes on with it.
 func TestUnfinished(t *testing.T) {
 	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
-		p.world.before = func(_ context.Context, method string) error {
+		p.world.intercept(func(_ context.Context, method string) error {
 			if method == "OpenTarget" {
 				return errors.New("disk is full")
 			}
 			return nil
-		}
+		})
 		_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
 		if !errors.Is(err, plans.ErrUnfinished) || !strings.Contains(err.Error(), "disk is full") {
 			t.Errorf("error %v", err)
@@ -239,10 +238,10 @@ func TestUnfinished(t *testing.T) {
 		if r := s.records()[0]; r.Home != offsets.Target || r.Phase() != plans.Committed {
 			t.Errorf("home %s, phase %q", r.Home, r.Phase())
 		}
-		if s.longest > 2100*time.Millisecond {
-			t.Errorf("a producer waited %s without being told", s.longest)
+		if s.waited() > 2100*time.Millisecond {
+			t.Errorf("a producer waited %s without being told", s.waited())
 		}
-		p.world.before = nil
+		p.world.intercept(nil)
 		time.Sleep(time.Second)
 		if err := s.settled(p); err != nil {
 			t.Error(err)
@@ -258,8 +257,8 @@ func TestShortProduceTimeout(t *testing.T) {
 			st.look = func(l *plans.Look) { l.ProduceTimeout = 500 * time.Millisecond }
 		})
 		_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
-		if !errors.Is(err, plans.ErrGivenUp) || s.longest > 60*time.Millisecond {
-			t.Errorf("error %v, a producer waited %s", err, s.longest)
+		if !errors.Is(err, plans.ErrGivenUp) || s.waited() > 60*time.Millisecond {
+			t.Errorf("error %v, a producer waited %s", err, s.waited())
 		}
 	})
 }
@@ -271,18 +270,46 @@ func TestInterruptedWithoutCatalog(t *testing.T) {
 		defer leave()
 		gone := &process{killed: make(chan struct{})}
 		w := &world{cluster: s.cluster, proc: gone}
-		w.before = func(_ context.Context, method string) error {
+		w.intercept(func(_ context.Context, method string) error {
 			if method == "Claim" {
 				gone.kill()
 				leave()
 			}
 			return nil
-		}
+		})
 		began := time.Now()
-		_, err := plans.NewRunner(&door{memory: s.cat, proc: gone}, w, s.cfg).Flip(ctx, []string{"orders"}, plans.Options{}, nil)
+		_, err := plans.NewRunner(&door{Catalog: s.cat, proc: gone, disk: time.Millisecond}, w, s.cfg).Flip(ctx, []string{"orders"}, plans.Options{}, nil)
 		if took := time.Since(began); !errors.Is(err, plans.ErrInterrupted) || took > s.cfg.FinishWithin/2 {
 			t.Errorf("after %s: %v", took, err)
 		}
 		time.Sleep(3 * time.Minute) // until Tend undoes it
+	})
+}
+
+// TestAgentEndsInTheHold: nobody is left to end it, so what is held is abandoned.
+func TestAgentEndsInTheHold(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		edge, start := s.edge(t)
+		start()
+		part := offsets.Partition{Topic: topicID("orders")}
+		stopped := false
+		p.world.intercept(func(_ context.Context, method string) error {
+			if method == "Ends" && edge.gate.isHeld(part) && !stopped {
+				stopped = true
+				edge.cancel()
+				edge.tasks.Wait()
+				edge.gate.mu.Lock()
+				if !edge.gate.at(part).abandoned {
+					t.Error("what was held is held for ever")
+				}
+				edge.gate.mu.Unlock()
+			}
+			return nil
+		})
+		_, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
+		if !stopped {
+			t.Errorf("it never held: %v", err)
+		}
+		edge.end()
 	})
 }

@@ -13,8 +13,10 @@ import (
 // A ledger reads and writes the catalog's keys of this package.
 type ledger struct{ cat catalog.Catalog }
 
-// get reads a unit's record; rev 0 when there is none.
-func (l ledger) get(ctx context.Context, unit string) (stored, error) {
+// get reads a unit's record; rev 0 when there is none. A record that is known at
+// the revision that stands there is not parsed again: in a hold that would cost
+// producers as much as a write.
+func (l ledger) get(ctx context.Context, unit string, known ...stored) (stored, error) {
 	kv, err := l.cat.Get(ctx, RoutesPrefix+unit)
 	if err != nil {
 		return stored{}, fmt.Errorf("read unit %s: %w", unit, err)
@@ -22,23 +24,33 @@ func (l ledger) get(ctx context.Context, unit string) (stored, error) {
 	if kv.Rev == 0 {
 		return stored{Record: Record{Unit: unit}}, nil
 	}
+	return parse(kv, known...)
+}
+
+func parse(kv catalog.KV, known ...stored) (stored, error) {
+	for _, s := range known {
+		if s.rev == kv.Rev && s.key() == kv.Key {
+			return s, nil
+		}
+	}
 	rec, err := ParseRecord(kv)
 	return stored{rec, kv.Rev}, err
 }
 
-// list reads all records.
-func (l ledger) list(ctx context.Context) ([]stored, error) {
+// list reads all records. Those that known has at the revision that stands there
+// are not parsed again.
+func (l ledger) list(ctx context.Context, known map[string]stored) ([]stored, error) {
 	kvs, err := l.cat.List(ctx, RoutesPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("list units: %w", err)
 	}
 	all := make([]stored, 0, len(kvs))
 	for _, kv := range kvs {
-		rec, err := ParseRecord(kv)
+		s, err := parse(kv, known[kv.Key])
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, stored{rec, kv.Rev})
+		all = append(all, s)
 	}
 	return all, nil
 }
@@ -126,7 +138,7 @@ func (l ledger) start(ctx context.Context, build func(all []stored, epoch int64)
 				return stored{}, fmt.Errorf("parse epoch: %w", err)
 			}
 		}
-		all, err := l.list(ctx)
+		all, err := l.list(ctx, nil)
 		if err != nil {
 			return stored{}, err
 		}

@@ -60,7 +60,7 @@ func (p *process) kill() {
 
 // system is everything in one test.
 type system struct {
-	t       *testing.T
+	t       testing.TB
 	cluster *cluster
 	cat     *memory
 	cfg     plans.Config
@@ -74,7 +74,7 @@ type system struct {
 	done    sync.WaitGroup
 }
 
-func newSystem(t *testing.T, topics map[string]int32) *system {
+func newSystem(t testing.TB, topics map[string]int32) *system {
 	return &system{
 		t: t, cluster: newCluster(topics), cat: newMemory(),
 		cfg:   plans.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), FinishWithin: time.Second, ActTimeout: time.Second},
@@ -85,7 +85,7 @@ func newSystem(t *testing.T, topics map[string]int32) *system {
 // process makes a process that does not run yet.
 func (s *system) process() *process {
 	p := &process{killed: make(chan struct{})}
-	p.cat = &door{memory: s.cat, proc: p}
+	p.cat = &door{Catalog: s.cat, proc: p, disk: time.Millisecond}
 	p.world = &world{cluster: s.cluster, proc: p}
 	p.gate = newGate(s.cluster, p)
 	p.runner = plans.NewRunner(p.cat, p.world, s.cfg)
@@ -97,7 +97,7 @@ func (s *system) process() *process {
 func (s *system) boot(p *process) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	p.cancel = cancel
-	if err := p.runner.Resume(ctx); err != nil && !p.dead.Load() && p.world.before == nil {
+	if err := p.runner.Resume(ctx); err != nil && !p.dead.Load() && p.world.interceptor() == nil {
 		s.t.Errorf("resume: %v", err)
 	}
 	if err := p.agent.Restore(ctx); err != nil && !p.dead.Load() {
@@ -154,6 +154,13 @@ func (s *system) produce(p offsets.Partition, number int) bool {
 			return true
 		}
 	}
+}
+
+// waited is the longest that a produce took.
+func (s *system) waited() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.longest
 }
 
 func (s *system) progress() map[offsets.Partition]int {

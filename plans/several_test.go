@@ -59,13 +59,13 @@ func TestStalledRunnerIsFenced(t *testing.T) {
 		stalledWorld := &world{cluster: s.cluster, proc: p}
 		wakeUp, asleep := make(chan struct{}), make(chan struct{})
 		var once sync.Once
-		stalledWorld.before = func(_ context.Context, method string) error {
+		stalledWorld.intercept(func(_ context.Context, method string) error {
 			if method == "OpenTarget" {
 				once.Do(func() { close(asleep) })
 				<-wakeUp
 			}
 			return nil
-		}
+		})
 		stalled := plans.NewRunner(p.cat, stalledWorld, s.cfg)
 		done := make(chan error)
 		go func() {
@@ -116,7 +116,7 @@ func TestEveryInstanceMustHold(t *testing.T) {
 		if _, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil); err != nil {
 			t.Error(err)
 		}
-		if r := other.at(part).route; r.Home != offsets.Target {
+		if r := other.route(part); r.Home != offsets.Target {
 			t.Errorf("the second instance has %+v", r)
 		}
 
@@ -143,7 +143,7 @@ func TestEveryInstanceMustHold(t *testing.T) {
 // edge is a data plane in a process of its own.
 func (s *system) edge(t *testing.T) (p *process, start func()) {
 	p = &process{killed: make(chan struct{})}
-	p.cat = &door{memory: s.cat, proc: p}
+	p.cat = &door{Catalog: s.cat, proc: p, disk: time.Millisecond}
 	p.gate = newGate(s.cluster, p)
 	p.agent = plans.NewAgent(p.cat, p.gate, "edge", s.cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -178,7 +178,7 @@ func TestInstanceRestartsInTheHold(t *testing.T) {
 		second.gate.at(part).inflight++ // it will not drain for a while
 		second.gate.mu.Unlock()
 		var once sync.Once
-		p.world.before = func(_ context.Context, method string) error {
+		p.world.intercept(func(_ context.Context, method string) error {
 			if method != "Ends" || !first.gate.isHeld(part) {
 				return nil
 			}
@@ -186,12 +186,12 @@ func TestInstanceRestartsInTheHold(t *testing.T) {
 				time.Sleep(5 * time.Millisecond) // the first incarnation acknowledges
 				first.end()
 				startSecond()
-				if r := second.gate.at(part); !r.held || r.route.Home != offsets.Target {
-					t.Errorf("restored into a hold: held %v, %+v", r.held, r.route)
+				if held, r := second.gate.isHeld(part), second.gate.route(part); !held || r.Home != offsets.Target {
+					t.Errorf("restored into a hold: held %v, %+v", held, r)
 				}
 			})
 			return nil
-		}
+		})
 		done := make(chan error)
 		go func() {
 			_, err := p.runner.Rollback(t.Context(), []string{"orders"}, plans.Options{}, nil)
@@ -208,7 +208,7 @@ func TestInstanceRestartsInTheHold(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if r := second.gate.at(part).route; r.Home != offsets.Legacy {
+		if r := second.gate.route(part); r.Home != offsets.Legacy {
 			t.Errorf("the second incarnation has %+v", r)
 		}
 	})
@@ -292,14 +292,14 @@ func TestRelocatesByItself(t *testing.T) {
 func TestStaleMoveIsUndone(t *testing.T) {
 	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
 		gone := &process{killed: make(chan struct{})}
-		gone.cat = &door{memory: s.cat, proc: gone}
+		gone.cat = &door{Catalog: s.cat, proc: gone, disk: time.Millisecond}
 		gone.world = &world{cluster: s.cluster, proc: gone}
-		gone.world.before = func(_ context.Context, method string) error {
+		gone.world.intercept(func(_ context.Context, method string) error {
 			if method == "Claim" {
 				gone.kill()
 			}
 			return nil
-		}
+		})
 		_, err := plans.NewRunner(gone.cat, gone.world, s.cfg).Flip(t.Context(), []string{"orders"}, plans.Options{}, nil)
 		if err == nil || s.records()[0].Phase() != plans.Watching {
 			t.Fatalf("phase %q, %v", s.records()[0].Phase(), err)

@@ -15,7 +15,7 @@ import (
 // record says. It goes on with the other units when one fails; errors are joined,
 // and Tend tries again.
 func (r *Runner) Resume(ctx context.Context) error {
-	all, err := r.ledger.list(ctx)
+	all, err := r.ledger.list(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
@@ -161,7 +161,7 @@ func (t *tending) complain(r *Runner, unit string, err error) {
 }
 
 func (r *Runner) tend(ctx context.Context, t *tending) error {
-	all, err := r.ledger.list(ctx)
+	all, err := r.ledger.list(ctx, nil)
 	if err != nil {
 		return err
 	}
