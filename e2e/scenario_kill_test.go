@@ -17,8 +17,11 @@ const failpointVariable = "SWITCHBACK_FAILPOINT"
 // States at which a move can be cut short, in the server's own words, in the order in which they are passed.
 var (
 	moveStates  = []string{"checked", "watching", "claimed", "holding", "held", "sealed", "committed", "copied", "switched", "opened"}
-	agentStates = []string{"agent.hold", "agent.drained", "agent.acked", "agent.applied"}
+	agentStates = []string{"agent.hold", "agent.drained", "agent.acked"}
 )
+
+// applied is passed at every start too, once there is a route: it comes first, while there is none.
+const applied = "agent.applied"
 
 // TestKilledAtEveryState: the server kills itself (SIGKILL) at each state of a flip and of a rollback. After a restart it has resumed or undone the
 // move, all partitions are at home on the same side, and the clients, who felt a pause, have lost and doubled nothing.
@@ -27,7 +30,7 @@ func TestKilledAtEveryState(t *testing.T) {
 	s.franzProducer("franz", 300)
 	s.franzConsumer("franz-classic")
 	s.steady(100)
-	var states []string
+	states := []string{applied + "/flip"}
 	for _, state := range moveStates {
 		states = append(states, "flip."+state, "rollback."+state)
 	}
@@ -37,7 +40,22 @@ func TestKilledAtEveryState(t *testing.T) {
 	for _, state := range append(states, "relocate.done", "rollback.taken-back", "relocate-back.done") {
 		s.killedAt(state)
 	}
+	s.killedAtStart(applied)
 	s.finish()
+}
+
+// killedAtStart kills the server at a state that a start passes.
+func (s *stage) killedAtStart(state string) {
+	s.t.Helper()
+	s.must(s.server.Stop())
+	s.must(s.server.Launch(failpointVariable + "=" + state))
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if err := s.server.Process().Wait(ctx); ctx.Err() != nil || s.server.Process().ExitCode() != -1 {
+		s.t.Fatalf("%s: the server was not killed at its start: %v", state, err)
+	}
+	s.must(s.server.Start(s.ctx))
+	s.steady(50)
 }
 
 // killedAt kills the server once at a state and starts it again.

@@ -17,10 +17,13 @@ import (
 )
 
 // ownClient begins the client ids of the server's own connections to legacy; those of the clients that it serves begin otherwise.
-const ownClient = "switchback-mirror"
+const ownClient = "switchback"
 
-// slow is how late replay is made on purpose.
-const slow = 60 * time.Millisecond
+// How late replay is made on purpose: so that nothing keeps up, and so that it keeps up within what a move waits for.
+const (
+	slow     = 40 * time.Millisecond
+	sluggish = 8 * time.Millisecond
+)
 
 // delayReplay makes all that the server itself sends to legacy late.
 func (s *stage) delayReplay(by time.Duration) {
@@ -33,7 +36,7 @@ func (s *stage) delayReplay(by time.Duration) {
 // legacy broker, while replay is slowed down: it never sees an end below its own record, and never an error. Then the topic is relocated and the
 // relocation taken back, and rolled back, with the same client on the node that is not the home.
 func TestReadsStayHonestWhileReplayIsSlow(t *testing.T) {
-	turns := machine.Size(t, "produce-and-read turns", 60, 5000)
+	turns := machine.Size(t, "produce-and-read turns", 40, 5000)
 	s := newStage(t, setting{brokers: 1, partitions: 2, replicas: 1, front: true})
 	s.franzProducer("franz", 100)
 	s.franzConsumer("franz-classic")
@@ -48,6 +51,7 @@ func TestReadsStayHonestWhileReplayIsSlow(t *testing.T) {
 	s.relocate()
 	honest.turns(turns/4, s.server.Bootstrap(), "relocated, on the target's node")
 	honest.turns(turns/4, legacyNode, "relocated, on the legacy node, not refreshed yet")
+	s.delayReplay(sluggish)
 	s.steady(20)
 	s.move("relocate back", s.server.RelocateBack)
 	s.steady(20)

@@ -57,7 +57,7 @@ func TestLateRequestsAreNotSealedOver(t *testing.T) {
 
 	conn, err := raw.Dial(s.ctx, s.leaderAddr(0))
 	s.must(err)
-	release := front.Stall("switchback-e2e")
+	release := front.Stall("e2e")
 	defer release()
 	s.must(conn.SendProduce(s.ctx, s.topic, 0, raw.Batch(time.Now().UnixMilli(), late.String()), -1))
 	s.must(conn.Close())

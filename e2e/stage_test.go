@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 
 // patience bounds every single wait of a scenario.
 const patience = 90 * time.Second
+
+// again is how long a user waits after a refusal.
+const again = 300 * time.Millisecond
 
 // refresh is how often clients ask for metadata by themselves, so that a relocation is followed within a scenario's time.
 const refresh = 3 * time.Second
@@ -156,14 +160,21 @@ func (s *stage) steady(n int) {
 func (s *stage) move(what string, command func(context.Context, ...string) (server.Move, error)) server.Move {
 	s.t.Helper()
 	var done server.Move
+	said := ""
 	s.must(machine.Until(s.ctx, patience, what, func(ctx context.Context) error {
+		if said != "" {
+			<-time.After(again)
+		}
 		m, err := command(ctx, s.topic)
 		switch code := server.Code(err); {
 		case err == nil:
 			done = m
 			return nil
 		case code == server.CodeRefused || code == server.CodeGivenUp:
-			s.t.Logf("%s: tried again after: %v", what, err)
+			if code := fmt.Sprint(code); code != said {
+				s.t.Logf("%s: tried again after: %s", what, brief(err))
+				said = code
+			}
 			return err
 		default:
 			s.t.Fatal(err)
@@ -173,6 +184,16 @@ func (s *stage) move(what string, command func(context.Context, ...string) (serv
 	s.moved = true
 	s.t.Log(done)
 	return done
+}
+
+// brief is the line of a command's error that says why.
+func brief(err error) string {
+	for line := range strings.Lines(err.Error()) {
+		if strings.HasPrefix(line, "switchback: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return err.Error()
 }
 
 func (s *stage) flip() server.Move     { s.t.Helper(); return s.move("flip", s.server.Flip) }

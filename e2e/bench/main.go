@@ -21,6 +21,7 @@ type benchmark struct {
 
 var benchmarks = []benchmark{
 	{"relay", "clean path of the proxy against a bare splice relay and a direct connection", runRelay},
+	{"flip", "what clients feel of flips, rollbacks and relocations on a real Kafka, beside a leader move", runFlip},
 }
 
 // parts are what a case starts as processes of their own: this program again, with the part's name. Nobody else calls them.

@@ -36,7 +36,7 @@ func Dial(ctx context.Context, addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, err)
 	}
-	c := &Conn{conn: conn, format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("switchback-e2e"))}
+	c := &Conn{conn: conn, format: kmsg.NewRequestFormatter(kmsg.FormatterClientID("e2e"))}
 	req := kmsg.NewPtrApiVersionsRequest()
 	resp, _, err := c.Exchange(ctx, req, 0)
 	if err != nil {
