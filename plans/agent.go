@@ -209,8 +209,13 @@ func (a *Agent) take(s stored) {
 // keepHold makes the gate hold, if it does not yet. Called with mu.
 func (a *Agent) keepHold(f *follower) {
 	m := f.unit.Move
-	if f.hold != nil && f.hold.tag != m.holdTag() {
+	switch {
+	case f.hold == nil || f.hold.tag == m.holdTag():
+	case m.Phase == Holding:
 		a.release(f) // the end of an earlier attempt was not seen
+	default: // nothing may be released into a home that is not open
+		f.hold.end()
+		f.hold = nil
 	}
 	if f.hold != nil {
 		return

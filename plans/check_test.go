@@ -129,3 +129,28 @@ func TestDigestsDiffer(t *testing.T) {
 		s.cluster.set("orders", func(st *part) { st.differ = false })
 	})
 }
+
+// TestWaitsForALateRequest: what passes by itself within seconds is no refusal.
+func TestWaitsForALateRequest(t *testing.T) {
+	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
+		until := time.Now().Add(3 * time.Second)
+		s.cluster.set("orders", func(st *part) {
+			st.look = func(l *plans.Look) { l.QuietIn = max(0, time.Until(until)) }
+		})
+		check, err := p.runner.Check(t.Context(), plans.Flip, []string{"orders"}, plans.Options{})
+		if err != nil || !check.Ready || check.Findings[0].Level != plans.Warning {
+			t.Errorf("%+v, %v", check, err)
+		}
+		var said []string
+		report, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, func(l plans.Line) { said = append(said, l.Text) })
+		if err != nil || time.Now().Before(until) || report.Attempts != 1 {
+			t.Errorf("%+v, %v", report, err)
+		}
+		if !slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "may be late") }) {
+			t.Errorf("it did not say what it waited for: %q", said)
+		}
+		if s.waited() > 50*time.Millisecond {
+			t.Errorf("a producer waited %s", s.waited())
+		}
+	})
+}

@@ -221,6 +221,11 @@ func TestNextCommitsWhatIsSealed(t *testing.T) {
 		}
 		for name, plant := range faults {
 			r, f := base(home)
+			// Accepting that bytes differ accepts nothing else.
+			if r.Move.AcceptInexact = name != "digests differ"; r.Move.AcceptInexact {
+				f.Sights[1].Ends[0].Target = offsets.Digest{}.Add(offsets.Entry{CRC: 2})
+				f.Sights[1].Ends[1].Target = offsets.Digest{}.Add(offsets.Entry{CRC: 2})
+			}
 			plant(&r, &f)
 			if act := plans.Next(r, f, limits); act.Do == plans.Write && act.Record.Phase() == plans.Committed {
 				t.Errorf("home %s, %s: committed", home, name)

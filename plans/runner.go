@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -195,8 +194,6 @@ func (r *Runner) admit(ctx context.Context, kind Kind, parts []Part, opts Option
 		return err
 	}
 	failpoint(string(kind) + "." + AtChecked)
-	// An election or a late request is over in seconds: a move may begin, and waits.
-	findings = slices.DeleteFunc(findings, func(f Finding) bool { return f.Check == "leader" || f.Check == "quiet" })
 	return refused(kind, Record{Parts: parts}.Topics(), findings)
 }
 
@@ -207,7 +204,15 @@ func (r *Runner) judge(ctx context.Context, kind Kind, parts []Part, opts Option
 	if err != nil {
 		return nil, nil, &Error{Op: string(kind), Subject: subject(parts), Err: err, Hint: "see the server's log"}
 	}
-	return Judge(kind, parts, looks, opts.AcceptInexact, r.cfg.limits()), looks, nil
+	findings := Judge(kind, parts, looks, opts.AcceptInexact, r.cfg.limits())
+	for i, f := range findings {
+		// An election or a late request is over in seconds: a move may begin, and
+		// waits before it holds.
+		if f.Level == Refusal && (f.Check == "leader" || f.Check == "quiet") {
+			findings[i].Level, findings[i].Hint = Warning, "none needed: the move waits for it before it holds anything"
+		}
+	}
+	return findings, looks, nil
 }
 
 // look asks the world and checks the shape of its answer.

@@ -37,7 +37,7 @@ func judgeSeal(r Record, first, second Sight, acked []int64) Seal {
 	for i, p := range r.Parts {
 		a, b := first.Ends[i], second.Ends[i]
 		obstacle, final := obstacleOf(r.Home, a, b, acked[i])
-		if obstacle != "" && final && !(r.Move.AcceptInexact && b.LegacyEnd == b.TargetEnd) {
+		if obstacle != "" && final && !r.Move.AcceptInexact {
 			return Seal{Obstacle: fmt.Sprintf("%s: %s", p, obstacle), Final: true}
 		}
 		if obstacle != "" && !final && seal.OK {
@@ -70,14 +70,15 @@ func obstacleOf(home offsets.Side, first, second Ends, acked int64) (obstacle st
 		return fmt.Sprintf("of the target's %d only %d is durable", s.TargetEnd, s.TargetDurable), false
 	case acked > homeHW:
 		return fmt.Sprintf("%d was acknowledged to a client, but the %s's high watermark is %d", acked, home, homeHW), false
-	case s.Known && !s.Legacy.Equal(s.Target):
-		return fmt.Sprintf("the logs differ: digest up to %d is %s on legacy, %s on the target", s.TargetEnd, s.Legacy.Sum, s.Target.Sum), true
 	case !s.Quiet:
 		return "a request of a lost connection may be late", false
 	case first.LegacyEpoch != s.LegacyEpoch:
 		return fmt.Sprintf("legacy elected a leader: epoch %d, then %d", first.LegacyEpoch, s.LegacyEpoch), false
 	case first.LegacyEnd != s.LegacyEnd || first.LegacyHW != s.LegacyHW || first.TargetEnd != s.TargetEnd || first.TargetDurable != s.TargetDurable:
 		return fmt.Sprintf("the logs still grow: legacy %d, then %d; target %d, then %d", first.LegacyEnd, s.LegacyEnd, first.TargetEnd, s.TargetEnd), false
+	// Last, so that whoever accepts it accepts nothing else.
+	case s.Known && !s.Legacy.Equal(s.Target):
+		return fmt.Sprintf("the logs differ: digest up to %d is %s on legacy, %s on the target", s.TargetEnd, s.Legacy.Sum, s.Target.Sum), true
 	}
 	return "", false
 }
