@@ -185,50 +185,40 @@ func (w *world) Ends(ctx context.Context, parts []plans.Part) ([]plans.Ends, err
 func (w *world) Claim(ctx context.Context, epoch int64) error { return w.owner.claim(ctx, epoch) }
 
 func (w *world) SetCopy(_ context.Context, o plans.Order, home offsets.Side, seal []int64) error {
-	if err := w.obey(o); err != nil {
-		return err
-	}
-	for i, p := range o.Parts {
+	return w.obey(o, func(i int, p offsets.Partition) error {
 		var from int64 // a unit that never moved has no seal
 		if i < len(seal) {
 			from = seal[i]
 		}
-		w.mirror.SetHome(p.Partition(), home, from)
-	}
-	return nil
+		w.mirror.SetHome(p, home, from)
+		return nil
+	})
 }
 
 func (w *world) OpenTarget(_ context.Context, o plans.Order, epochs []int32) error {
-	if err := w.obey(o); err != nil {
-		return err
-	}
-	for i, p := range o.Parts {
+	return w.obey(o, func(i int, p offsets.Partition) error {
 		epoch := epochs[i]
-		if b, ok := w.broker.Bounds(p.Partition()); ok {
+		if b, ok := w.broker.Bounds(p); ok {
 			epoch = max(epoch, b.Epoch)
 		}
-		if err := w.broker.Lead(p.Partition(), epoch); err != nil {
-			return err
-		}
-	}
-	return nil
+		return w.broker.Lead(p, epoch)
+	})
 }
 
 func (w *world) CloseTarget(_ context.Context, o plans.Order) error {
-	if err := w.obey(o); err != nil {
-		return err
-	}
-	for _, p := range o.Parts {
+	return w.obey(o, func(_ int, p offsets.Partition) error {
 		// A topic that was deleted on legacy has no log to close.
-		if _, err := w.broker.Follow(p.Partition()); err != nil && !errors.Is(err, broker.ErrUnknownTopic) {
+		if _, err := w.broker.Follow(p); err != nil && !errors.Is(err, broker.ErrUnknownTopic) {
 			return err
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// obey refuses orders of a runner that another one has overtaken.
-func (w *world) obey(o plans.Order) error {
+// obey does an act for each part of an order, unless another runner's order has
+// overtaken it. Check and act are one step: an order that is refused a moment
+// later must not be half done.
+func (w *world) obey(o plans.Order, act func(i int, p offsets.Partition) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.obeyed == nil {
@@ -239,8 +229,11 @@ func (w *world) obey(o plans.Order) error {
 			return fmt.Errorf("obey route epoch %d for %s, epoch %d is known: %w", o.Epoch, p, known, plans.ErrFenced)
 		}
 	}
-	for _, p := range o.Parts {
+	for i, p := range o.Parts {
 		w.obeyed[p.Partition()] = o.Epoch
+		if err := act(i, p.Partition()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
