@@ -42,22 +42,25 @@ cluster does not answer; 1 it could not be carried through.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), p, opts) },
 	}
 	cmd.Flags().StringVar(&opts.legacy, "legacy", "", "brokers of a real cluster, `HOST:PORT,...`; one is enough")
-	cmd.Flags().BoolVar(&opts.json, "json", false, "print one JSON object and no story")
-	cmd.Flags().BoolVarP(&opts.verbose, "verbose", "v", false, "show the server's log too")
+	cmd.Flags().BoolVar(&opts.json, "json", false, "print one JSON object instead of the story (-v tells it on stderr)")
+	cmd.Flags().BoolVarP(&opts.verbose, "verbose", "v", false, "show the server's log too, on stderr")
 	return cmd
 }
 
 func runDemo(ctx context.Context, p *program, opts demoOptions) error {
-	log := slog.New(slog.DiscardHandler)
+	log, tell := slog.New(slog.DiscardHandler), story(p.out, opts.json)
 	if opts.verbose {
 		log = newLog(p.err, config.Default().Log)
+	}
+	if opts.json && opts.verbose {
+		tell = story(p.err, false) // stdout is for the object
 	}
 	result, err := demo.Run(ctx, demo.Options{
 		Start: func(ctx context.Context, cfg config.Config) (demo.Server, error) {
 			return p.start(ctx, cfg, startOptions{Log: log})
 		},
 		Legacy: opts.legacy,
-		Tell:   story(p.out, opts.json),
+		Tell:   tell,
 	})
 	if opts.json {
 		if werr := printJSON(p.out, result); werr != nil {

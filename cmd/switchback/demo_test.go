@@ -8,7 +8,7 @@ import (
 	"switchback/cmd/internal/admin"
 )
 
-// TestDemo is `switchback demo --json`, with everything in it real but legacy,
+// TestDemo is `switchback demo --json -v`, with everything in it real but legacy,
 // which is kfake.
 func TestDemo(t *testing.T) {
 	if testing.Short() {
@@ -16,7 +16,7 @@ func TestDemo(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	p := &program{out: &out, err: &errs, start: startServer}
-	code := p.run(t.Context(), []string{"demo", "--json"})
+	code := p.run(t.Context(), []string{"demo", "--json", "--verbose"})
 	var result map[string]any
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		t.Fatalf("printed no object: %v\n%s%s", err, &out, &errs)

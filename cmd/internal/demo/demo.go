@@ -51,6 +51,7 @@ const (
 // A stage is a running demo.
 type stage struct {
 	Options
+	life   context.Context // of the server: without the limit, which ends the play
 	began  time.Time
 	result *Result
 	legacy *cluster
@@ -68,7 +69,7 @@ func Run(ctx context.Context, opts Options) (*Result, error) {
 	if opts.Scene == 0 {
 		opts.Scene = 3 * time.Second
 	}
-	s := &stage{Options: opts, began: time.Now(), result: &Result{Verdict: failed}}
+	s := &stage{Options: opts, life: ctx, began: time.Now(), result: &Result{Verdict: failed}}
 	limit := ownLimit
 	if opts.Legacy != "" {
 		limit = realLimit

@@ -24,7 +24,7 @@ func (s *stage) startLegacy(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *stage) startServer(ctx context.Context) error {
+func (s *stage) startServer(context.Context) error {
 	cfg := config.Default()
 	cfg.Legacy.Bootstrap = s.legacy.addrs
 	cfg.Legacy.StartTimeout = settle
@@ -37,7 +37,7 @@ func (s *stage) startServer(ctx context.Context) error {
 	}
 	s.legacy.folder = cfg.Data
 	began := time.Now()
-	if s.server, err = s.Start(ctx, cfg); err != nil {
+	if s.server, err = s.Start(s.life, cfg); err != nil {
 		return err
 	}
 	s.tell("switchback: up in %s, clients bootstrap at %s", since(began), s.server.Addr())
