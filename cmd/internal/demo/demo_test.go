@@ -25,6 +25,7 @@ type pretender struct {
 	legacy   *kfake.Cluster
 	topic    string
 	sabotage func(step string)
+	refuse   bool // the move that is asked for
 
 	mu     sync.Mutex
 	home   offsets.Side
@@ -88,6 +89,9 @@ func (p *pretender) goes(step string, home offsets.Side) (admin.MoveReport, erro
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refuse {
+		return admin.MoveReport{}, &admin.Error{Op: step, Text: "the copy is behind", Code: admin.CodeRefused}
+	}
 	p.home = home
 	return admin.MoveReport{Home: home, Partitions: 6, HoldMs: 1}, nil
 }
@@ -189,5 +193,17 @@ func TestDemoWithoutLegacy(t *testing.T) {
 	var e *admin.Error
 	if !errors.As(err, &e) || e.Code != admin.CodeNoLegacy || !strings.Contains(e.Hint, "--legacy") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// Lag and drain time are figures of the moment: a refusal is no failure yet.
+func TestDemoAsksAgain(t *testing.T) {
+	tries := map[string]int{}
+	r, err := play(t, func(_ *kfake.Cluster, p *pretender, step string) {
+		tries[step]++
+		p.refuse = tries[step] == 1 && step != "relocate"
+	})
+	if err != nil || r.Verdict != "ok" || tries["flip"] != 2 || tries["rollback"] != 2 {
+		t.Fatalf("tries %v, result %+v, %v", tries, r, err)
 	}
 }

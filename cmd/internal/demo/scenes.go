@@ -74,8 +74,9 @@ func (s *stage) mirror(ctx context.Context) error {
 }
 
 func (s *stage) flip(ctx context.Context) error {
-	s.load.meters.reset()
-	report, err := s.server.Backend().Flip(ctx, admin.FlipRequest{Topics: []string{s.legacy.topic}}, s.pass)
+	report, err := s.insist(ctx, func() (admin.MoveReport, error) {
+		return s.server.Backend().Flip(ctx, admin.FlipRequest{Topics: []string{s.legacy.topic}}, s.pass)
+	})
 	if err != nil {
 		return err
 	}
@@ -126,28 +127,13 @@ func (s *stage) relocate(ctx context.Context) error {
 	return s.commits(ctx, "relocation")
 }
 
-// again is how long after a refusal a rollback is asked for again: the measured
-// drain time is a figure of the moment.
-const again = 500 * time.Millisecond
-
 func (s *stage) rollback(ctx context.Context) error {
-	err := s.copied(ctx, "legacy kept equal", func(p admin.Partition) bool { return p.Lag.State == admin.Replaying && p.Lag.Exact })
-	if err != nil {
+	if err := s.copied(ctx, "legacy kept equal", func(p admin.Partition) bool { return p.Lag.State == admin.Replaying && p.Lag.Exact }); err != nil {
 		return err
 	}
-	var report admin.MoveReport
-	for began := time.Now(); ; {
-		s.load.meters.reset()
-		report, err = s.server.Backend().Rollback(ctx, admin.RollbackRequest{Topics: []string{s.legacy.topic}}, s.pass)
-		var refused *admin.Error
-		if err == nil || time.Since(began) > settle || !errors.As(err, &refused) || (refused.Code != admin.CodeRefused && refused.Code != admin.CodeGivenUp) {
-			break
-		}
-		s.warn("roll back: %s: %s; asked again", refused.Subject, refused.Text)
-		if err := s.run(ctx, again); err != nil {
-			return err
-		}
-	}
+	report, err := s.insist(ctx, func() (admin.MoveReport, error) {
+		return s.server.Backend().Rollback(ctx, admin.RollbackRequest{Topics: []string{s.legacy.topic}}, s.pass)
+	})
 	if err != nil {
 		return err
 	}
@@ -218,6 +204,27 @@ func (s *stage) audit(ctx context.Context) error {
 		s.tell("ledger: group %s saw %s records: %d gaps, %d read again, %d other than in the log", g.name, grouped(g.read), g.gaps, g.again, g.misread)
 	}
 	return nil
+}
+
+// again is how long after a refusal a move is asked for again: lag and drain
+// time, as measured, are figures of the moment, and so is a deadline missed.
+const again = 500 * time.Millisecond
+
+// insist asks for a move again while it is refused or given up, for as long as
+// settle. The meters show what the last try did to clients.
+func (s *stage) insist(ctx context.Context, move func() (admin.MoveReport, error)) (admin.MoveReport, error) {
+	for began := time.Now(); ; {
+		s.load.meters.reset()
+		report, err := move()
+		var refused *admin.Error
+		if err == nil || time.Since(began) > settle || !errors.As(err, &refused) || (refused.Code != admin.CodeRefused && refused.Code != admin.CodeGivenUp) {
+			return report, err
+		}
+		s.warn("%s; asked again", refused.Error())
+		if err := s.run(ctx, again); err != nil {
+			return report, err
+		}
+	}
 }
 
 // pass hands on a line of the server.
