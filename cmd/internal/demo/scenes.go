@@ -213,14 +213,20 @@ const again = 500 * time.Millisecond
 // insist asks for a move again while it is refused or given up, for as long as
 // settle. The meters show what the last try did to clients.
 func (s *stage) insist(ctx context.Context, move func() (admin.MoveReport, error)) (admin.MoveReport, error) {
-	for began := time.Now(); ; {
+	began := time.Now()
+	for tries := 1; ; tries++ {
 		s.load.meters.reset()
 		report, err := move()
+		if err == nil && tries > 1 {
+			s.tell("let through after %s, at try %d", time.Since(began).Round(10*time.Millisecond), tries)
+		}
 		var refused *admin.Error
 		if err == nil || time.Since(began) > settle || !errors.As(err, &refused) || (refused.Code != admin.CodeRefused && refused.Code != admin.CodeGivenUp) {
 			return report, err
 		}
-		s.warn("%s; asked again", refused.Error())
+		if tries == 1 {
+			s.warn("%s; asked again every %s", refused.Error(), again)
+		}
 		if err := s.run(ctx, again); err != nil {
 			return report, err
 		}
