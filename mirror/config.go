@@ -34,9 +34,9 @@ type Config struct {
 	ResetDelay time.Duration
 
 	// PaceDrain is how much replay may lag, measured in time to drain, before
-	// answers of that partition's produce are delayed. Default 50 ms.
+	// produce to that partition waits to be appended. Default 50 ms.
 	PaceDrain time.Duration
-	// PaceLimit is the longest such delay. Default 1 s.
+	// PaceLimit is the longest such wait. Default 1 s.
 	PaceLimit time.Duration
 
 	Logger *slog.Logger // default: slog.Default()

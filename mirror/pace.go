@@ -86,21 +86,24 @@ func (t *twin) allowed() int64 {
 	return max(int64(t.m.cfg.PaceDrain/turn), 2)
 }
 
-// A waiter is a produce whose answer is delayed.
+// A waiter is a produce that is not appended yet.
 type waiter struct {
-	batch    int64 // of the target's chain: how many batches up to and with it
 	deadline time.Time
 	done     chan struct{}
 }
 
-// maxWaiters bounds the delayed answers of one partition.
+// maxWaiters bounds the produce that waits for one partition.
 const maxWaiters = 4096
 
-// Pace is asked before a produce that was appended to the target is answered:
-// offset is one past its last record. Nil means answer now. Otherwise answer
-// when the channel is closed, which happens when replay has come close enough,
-// when it makes no progress, or after Config.PaceLimit.
-func (m *Mirror) Pace(p offsets.Partition, offset int64) <-chan struct{} {
+// Pace is asked before a produce is appended to the target. Nil means append now.
+// Otherwise append when the channel is closed, which happens when replay has come
+// close enough, when it makes no progress, or after Config.PaceLimit.
+//
+// It comes before the append because a client has several requests in flight: were
+// only answers delayed, all of those would stand in the backlog already. Clients
+// whose requests wait put more into each batch, and a batch is what replay pays
+// for, whatever its size.
+func (m *Mirror) Pace(p offsets.Partition) <-chan struct{} {
 	t := m.twin(p)
 	if t == nil {
 		return nil
@@ -108,14 +111,13 @@ func (m *Mirror) Pace(p offsets.Partition, offset int64) <-chan struct{} {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.home != offsets.Target || offset <= t.confirmed || !t.moving(now) || len(t.waiters) >= maxWaiters {
+	if t.home != offsets.Target || !t.moving(now) || len(t.waiters) >= maxWaiters {
 		return nil
 	}
-	n, ok := t.backlog(offset)
-	if !ok || n <= t.allowed() {
+	if len(t.waiters) == 0 && t.room() > 0 {
 		return nil
 	}
-	w := waiter{batch: t.batches + n, deadline: now.Add(m.cfg.PaceLimit), done: make(chan struct{})}
+	w := waiter{deadline: now.Add(m.cfg.PaceLimit), done: make(chan struct{})}
 	t.waiters = append(t.waiters, w)
 	if len(t.waiters) == 1 {
 		m.pacing(t)
@@ -123,18 +125,32 @@ func (m *Mirror) Pace(p offsets.Partition, offset int64) <-chan struct{} {
 	return w.done
 }
 
-// release answers who has waited long enough, or everybody. mu is held.
+// room is how many batches may still be appended. Where the backlog is not known
+// nobody has to wait. mu is held.
+func (t *twin) room() int64 {
+	n, ok := t.backlog(t.log.Bounds().Durable)
+	if !ok {
+		return maxWaiters
+	}
+	return t.allowed() - n
+}
+
+// release lets produce go on, in the order of its coming, as far as there is room,
+// or all of it. mu is held.
 func (t *twin) release(all bool) {
 	if len(t.waiters) == 0 {
 		return
 	}
 	now := time.Now()
-	all = all || !t.moving(now)
-	reach := t.batches + t.allowed()
+	free := int64(len(t.waiters))
+	if !all && t.moving(now) {
+		free = t.room()
+	}
 	kept := t.waiters[:0]
 	for _, w := range t.waiters {
-		if all || w.batch <= reach || !now.Before(w.deadline) {
+		if free > 0 || !now.Before(w.deadline) {
 			close(w.done)
+			free--
 		} else {
 			kept = append(kept, w)
 		}

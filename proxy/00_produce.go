@@ -47,7 +47,7 @@ func (c *conn) produce(r request) (way, error) {
 		return r.produceWay(head.Acks), nil
 	}
 	var need produceNeeds
-	for {
+	for paced := false; ; {
 		guarded, err := c.scanProduce(r, head)
 		if err != nil {
 			return way{}, err
@@ -67,12 +67,21 @@ func (c *conn) produce(r request) (way, error) {
 		// From here on each state is entered, and must be left. What is missing is
 		// brought with none entered: a drain must not wait for that.
 		c.look(&need)
-		if need.nothing() {
+		var slow []<-chan struct{}
+		if !paced {
+			slow = c.paces()
+		}
+		if need.nothing() && len(slow) == 0 {
 			return c.sendProduce(r, head, &need)
 		}
 		c.leaveScanned()
 		if err := c.bring(&need); err != nil {
 			return way{}, err
+		}
+		if paced = paced || len(slow) > 0; len(slow) > 0 {
+			if err := c.awaitAll(slow); err != nil {
+				return way{}, err
+			}
 		}
 	}
 }
@@ -175,6 +184,31 @@ func (c *conn) await(h *hold) error {
 		}
 	}
 	return err
+}
+
+// paces are what the entered Produce has to wait for because replay is behind.
+func (c *conn) paces() (slow []<-chan struct{}) {
+	for i := range c.scan {
+		if s := &c.scan[i]; s.state != nil && s.route.Home == offsets.Target {
+			if wait := c.p.copies.Pace(s.state.id); wait != nil {
+				slow = append(slow, wait)
+			}
+		}
+	}
+	return slow
+}
+
+// awaitAll waits for all channels, with nothing else on this connection going on.
+func (c *conn) awaitAll(all []<-chan struct{}) error {
+	return c.wait(func() {
+		for _, one := range all {
+			select {
+			case <-one:
+			case <-c.ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // produceNeeds is what has to be there before a Produce can be sent.

@@ -5,7 +5,6 @@ import (
 	"net"
 	"time"
 
-	"switchback/offsets"
 	"switchback/proxy/wire"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -119,7 +118,7 @@ func (call *produceCall) answered() {
 		call.c.resending(1)
 	}
 	if len(again) == 0 {
-		call.pace()
+		call.finish()
 		return
 	}
 	// Not spawned: the connection is closed, and the client asks again.
@@ -184,35 +183,6 @@ func (call *produceCall) enter(parts []int) *hold {
 		p.answer.Partition, p.answer.BaseOffset = p.p.Partition, -1
 	}
 	return nil
-}
-
-// pace answers, at once or when the copy allows it: a partition whose replay lags
-// is slowed down by answering its producers later.
-func (call *produceCall) pace() {
-	var waits []<-chan struct{}
-	for i := range call.parts {
-		p := &call.parts[i]
-		if p.answer.ErrorCode != 0 || p.route.Home != offsets.Target || p.answer.BaseOffset < 0 {
-			continue
-		}
-		if wait := call.c.p.copies.Pace(p.state.id, p.answer.BaseOffset+p.count); wait != nil {
-			waits = append(waits, wait)
-		}
-	}
-	if len(waits) == 0 {
-		call.finish()
-		return
-	}
-	call.c.wg.spawn(func() {
-		for _, wait := range waits {
-			select {
-			case <-wait:
-			case <-call.c.ctx.Done():
-				return
-			}
-		}
-		call.finish()
-	})
 }
 
 // finish hands the merged answer in.

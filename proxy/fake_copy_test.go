@@ -256,7 +256,7 @@ func legacyEnd(ctx context.Context, r *rawCopy) (int64, error) {
 	return msg.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].Offset, nil
 }
 
-func (c *copies) Pace(offsets.Partition, int64) <-chan struct{} { return nil }
+func (c *copies) Pace(offsets.Partition) <-chan struct{} { return nil }
 
 func (c *copies) Epochs(p offsets.Partition) (offsets.Epochs, int64, bool) {
 	r := c.get(p)

@@ -48,7 +48,7 @@ func (equalCopy) Await(context.Context, offsets.Partition, int64) error {
 	return nil
 }
 func (equalCopy) HomeEnd(context.Context, offsets.Partition) (int64, error) { return 0, nil }
-func (equalCopy) Pace(offsets.Partition, int64) <-chan struct{}             { return nil }
+func (equalCopy) Pace(offsets.Partition) <-chan struct{}                    { return nil }
 func (equalCopy) Epochs(offsets.Partition) (offsets.Epochs, int64, bool)    { return nil, 0, false }
 
 // gated is a stub broker whose Produce waits for the test, with a proxy in front.

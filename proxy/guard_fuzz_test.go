@@ -43,7 +43,7 @@ type instantCopy struct{}
 func (instantCopy) Confirmed(offsets.Partition) (int64, bool)                 { return 10, true }
 func (instantCopy) Await(context.Context, offsets.Partition, int64) error     { return nil }
 func (instantCopy) HomeEnd(context.Context, offsets.Partition) (int64, error) { return 10, nil }
-func (instantCopy) Pace(offsets.Partition, int64) <-chan struct{}             { return nil }
+func (instantCopy) Pace(offsets.Partition) <-chan struct{}                    { return nil }
 func (instantCopy) Epochs(offsets.Partition) (offsets.Epochs, int64, bool) {
 	return offsets.Epochs{{Epoch: 0, Start: 0}}, 10, true
 }

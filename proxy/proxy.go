@@ -116,10 +116,11 @@ type Copy interface {
 	Await(ctx context.Context, p offsets.Partition, offset int64) error
 	// HomeEnd is the home's high watermark of this moment. It may ask a broker.
 	HomeEnd(ctx context.Context, p offsets.Partition) (int64, error)
-	// Pace returns nil when the produce of p that ended before offset may be
-	// answered now, else a channel that is closed when it may. The channel is
+	// Pace returns nil when Produce of p may be appended to the target now, else a
+	// channel that is closed when it may: replay is behind, and goes faster with
+	// larger batches, which clients send when they have to wait. The channel is
 	// closed within a bounded time whatever happens. It doesn't block.
-	Pace(p offsets.Partition, offset int64) <-chan struct{}
+	Pace(p offsets.Partition) <-chan struct{}
 	// Epochs is the epoch list of the home's log and its end. differ tells that
 	// the other side's list is not equal. It doesn't block.
 	Epochs(p offsets.Partition) (epochs offsets.Epochs, logEnd int64, differ bool)
