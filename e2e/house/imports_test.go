@@ -19,17 +19,14 @@ type edge struct{ from, to, reason string }
 
 // allowed is the whole list: what is not here is forbidden. Packages of one floor are blind to each other; cmd joins them.
 var allowed = []edge{
-	{"storage/wal", "storage/batch", "the log recovers by walking the batches that it wrote"},
 	{"storage", "storage/batch", "a partition's log checks and stamps batch headers"},
 	{"storage", "storage/wal", "what is acknowledged is in the write-ahead log"},
-	{"storage", "storage/catalog", "which topics exist is decided by the catalog"},
 	{"storage", "offsets", "epoch lists and digests are arithmetic, and are done once"},
 	{"storage/broker", "storage", "the broker gives Kafka's meaning to the engine's logs"},
 	{"storage/broker", "storage/batch", "Produce and Fetch carry batches"},
 	{"storage/broker", "storage/catalog", "topics and their settings are kept there"},
 	{"storage/broker", "offsets", "partitions are named by topic id"},
 
-	{"proxy/wire", "storage/batch", "walkers look into the batches of Produce and Fetch; the header is written down once"},
 	{"proxy/wire", "offsets", "partitions are named by topic id"},
 	{"proxy", "proxy/wire", "frames and walkers"},
 	{"proxy", "storage/batch", "acknowledged offsets follow from batch headers"},
