@@ -34,8 +34,8 @@ func (w *world) Bypass(ctx context.Context, parts []plans.Part) (plans.Bypass, e
 	}
 	out := plans.Bypass{Over: time.Since(began)}
 	for deadline := time.Now().Add(bypassPatience); ; {
-		known := true
-		out.Strangers, known = w.strangers(parts, from, to, out.Over)
+		strangers, known := w.strangers(parts, from, to, out.Over)
+		out.Strangers = strangers
 		switch {
 		case !known:
 			return plans.Bypass{}, nil

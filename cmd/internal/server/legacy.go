@@ -2,9 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"switchback/mirror"
 	"switchback/proxy"
@@ -39,27 +36,3 @@ func (l *legacy) Dial(ctx context.Context, node int32) (mirror.Conn, error) {
 	}
 	return conn, nil
 }
-
-// request asks any broker that answers, for what every broker can answer.
-func (l *legacy) request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
-	var last error
-	for node := range l.topology.Snapshot().Brokers {
-		conn, err := l.topology.Dial(ctx, node)
-		if err != nil {
-			last = err
-			continue
-		}
-		resp, err := conn.Request(ctx, req)
-		_ = conn.Close() // the answer is in; nothing is lost with the connection
-		if err == nil {
-			return resp, nil
-		}
-		last = err
-	}
-	if last == nil {
-		last = errNoBrokers
-	}
-	return nil, last
-}
-
-var errNoBrokers = errors.New("no broker of legacy is known")
