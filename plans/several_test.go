@@ -136,7 +136,9 @@ func TestEveryInstanceMustHold(t *testing.T) {
 			t.Error(err)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -237,7 +239,9 @@ func TestSupersededAgentEnds(t *testing.T) {
 			t.Error("the first incarnation goes on")
 		}
 		cancel()
-		<-secondEnded
+		if err := <-secondEnded; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
