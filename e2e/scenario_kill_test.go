@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"switchback/e2e/clients"
 	"switchback/e2e/machine"
 	"switchback/e2e/server"
 )
@@ -28,7 +29,8 @@ const applied = "agent.applied"
 func TestKilledAtEveryState(t *testing.T) {
 	s := newStage(t, setting{brokers: 1, partitions: 4, replicas: 1})
 	s.franzProducer("franz", 300)
-	s.franzConsumer("franz-classic")
+	s.javaConsumer("java-classic", clients.Classic)
+	s.franzReader("reader")
 	s.steady(100)
 	states := []string{applied + "/flip"}
 	for _, state := range moveStates {
@@ -141,7 +143,8 @@ func TestKilledAtRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	s := newStage(t, setting{brokers: 1, partitions: 4, replicas: 1})
 	s.franzProducer("franz", 500)
-	s.franzConsumer("franz-classic")
+	s.javaConsumer("java-classic", clients.Classic)
+	s.franzReader("reader")
 	s.steady(100)
 	for n := range kills {
 		command, what := s.server.Flip, "flip"

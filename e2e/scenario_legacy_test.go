@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"switchback/e2e/clients"
 	"switchback/e2e/machine"
 )
 
@@ -14,7 +15,8 @@ func TestLegacyIsNotStill(t *testing.T) {
 	rounds := machine.Size(t, "rounds of trouble", 1, 10)
 	s := newStage(t, setting{brokers: 3, partitions: 6, replicas: 3, topic: map[string]string{"min.insync.replicas": "2"}})
 	s.franzProducer("franz", 300)
-	s.franzConsumer("franz-classic")
+	s.javaConsumer("java-classic", clients.Classic)
+	s.franzReader("reader")
 	s.steady(100)
 	s.maxEpochs = 1 << 30 // counted and told
 	for range rounds {
@@ -71,7 +73,8 @@ func TestLegacyTroubleDuringAHold(t *testing.T) {
 	s := newStage(t, setting{brokers: 3, partitions: 6, replicas: 3, topic: map[string]string{"min.insync.replicas": "2"}})
 	s.maxEpochs = 1 << 30 // counted and told
 	s.franzProducer("franz", 300)
-	s.franzConsumer("franz-classic")
+	s.javaConsumer("java-classic", clients.Classic)
+	s.franzReader("reader")
 	s.steady(100)
 	for range rounds {
 		for _, shake := range []func(){s.moveAll, func() { s.must(s.cluster.Broker(3).Kill()) }} {

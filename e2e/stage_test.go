@@ -101,9 +101,8 @@ func (s *stage) everybody(rate int) {
 	millis := fmt.Sprint(refresh.Milliseconds())
 	java := map[string]string{"metadata.max.age.ms": millis}
 	librdkafka := map[string]string{"topic.metadata.refresh.interval.ms": millis}
-	for _, c := range []clients.Consuming{s.consuming("java-classic", clients.Classic, java), s.consuming("java-kip848", clients.Consumer, java)} {
-		s.consumes(c.Group, clients.JavaConsumer(s.t, dist, &s.history, c))
-	}
+	s.javaConsumer("java-classic", clients.Classic)
+	s.javaConsumer("java-kip848", clients.Consumer)
 	c := s.consuming("librdkafka-classic", "", librdkafka)
 	s.consumes(c.Group, clients.LibrdkafkaConsumer(s.t, python, &s.history, c))
 	s.franzConsumer("franz-classic")
@@ -122,6 +121,13 @@ func (s *stage) franzConsumer(name string) {
 	s.t.Helper()
 	c := s.consuming(name, "", nil)
 	s.consumes(c.Group, clients.FranzConsumer(s.t, &s.history, c, kgo.MetadataMaxAge(refresh), kgo.MetadataMinAge(refresh/10)))
+}
+
+// javaConsumer starts a consumer that rides out a coordinator that is away, as its users expect; franz-go's tells of it.
+func (s *stage) javaConsumer(name, protocol string) {
+	s.t.Helper()
+	c := s.consuming(name, protocol, map[string]string{"metadata.max.age.ms": fmt.Sprint(refresh.Milliseconds())})
+	s.consumes(c.Group, clients.JavaConsumer(s.t, s.cluster.Dist(), &s.history, c))
 }
 
 // franzReader starts a consumer without a group.
@@ -170,7 +176,7 @@ func (s *stage) move(what string, command func(context.Context, ...string) (serv
 		case err == nil:
 			done = m
 			return nil
-		case code == server.CodeRefused || code == server.CodeGivenUp:
+		case code == server.CodeRefused || code == server.CodeGivenUp || code == server.CodeNoLegacy:
 			if code := fmt.Sprint(code); code != said {
 				s.t.Logf("%s: tried again after: %s", what, brief(err))
 				said = code

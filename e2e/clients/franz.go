@@ -207,6 +207,11 @@ func (f *franz) commit(h *history.History, group string, records []*kgo.Record) 
 	defer cancel()
 	f.client.CommitOffsetsSync(ctx, ends, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
 		if err != nil {
+			for topic, parts := range ends {
+				for n, end := range parts {
+					h.Unsure(group, history.Place{Topic: topic, Partition: n}, end.Offset)
+				}
+			}
 			h.Erred(f.name, "commit: "+err.Error())
 			return
 		}

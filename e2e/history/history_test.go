@@ -258,6 +258,31 @@ func TestWhatKafkaAllowsIsNoFault(t *testing.T) {
 	})
 }
 
+func TestACommitOfUnknownOutcomeMayHaveHappened(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		r := play(twists{
+			commit: func(*history.History, history.Place, int64) bool { return true },
+			read: func(h *history.History, m history.Mark, p history.Place, o int64) bool {
+				if p == p0 && o == 4 {
+					if told {
+						h.Unsure("g", p, 3)
+					}
+					h.Revoked("g", "c", p)
+					h.Assigned("g", "d", p)
+				}
+				if p == p0 && o >= 4 {
+					h.Read("g", "d", p, o, m)
+					return true
+				}
+				return false
+			},
+		})
+		if report := r.h.Check(r.logs, "g"); report.OK() != told {
+			t.Fatalf("told of the commit: %v\n%v", told, report)
+		}
+	}
+}
+
 func TestReportIsBoundedAndCounts(t *testing.T) {
 	var h history.History
 	for n := range int64(1000) {

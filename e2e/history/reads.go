@@ -1,5 +1,7 @@
 package history
 
+import "slices"
+
 // checkReads follows every consumer's position. Within one assignment each record is the next one of the log. The first record of an
 // assignment is the one at the group's committed offset, or the first of the log where nothing was committed.
 func (h *History) checkReads(r *Report, logs map[Place][]Logged) {
@@ -37,11 +39,11 @@ func (h *History) checkReads(r *Report, logs map[Place][]Logged) {
 }
 
 // starts returns, for every group and partition, the indexes in the log where an assignment may start beyond the offset that was known when
-// it was recorded: those that the group has committed at some time. The last commit of one consumer and the assignment of the next are
+// it was recorded: those that the group has committed, or tried to, at some time. The last commit of one consumer and the assignment of the next are
 // told by two processes, and may be recorded in the other order.
 func (h *History) starts(logs map[Place][]Logged) map[spot]map[int]bool {
 	starts := make(map[spot]map[int]bool)
-	for _, c := range h.commits {
+	for _, c := range slices.Concat(h.commits, h.unsure) {
 		if starts[c.spot] == nil {
 			starts[c.spot] = make(map[int]bool)
 		}

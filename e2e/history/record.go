@@ -69,6 +69,7 @@ type History struct {
 	sessions []*session
 	reached  map[spot]int64 // next offset the group needs: the highest committed
 	commits  []commit
+	unsure   []commit
 
 	// Counts, for those who wait: asking is to cost nothing.
 	acksOf      map[string]int
@@ -184,6 +185,13 @@ func (h *History) Committed(group string, p Place, offset int64) {
 	}
 	h.commits = append(h.commits, commit{at, offset, before})
 	h.reached[at] = max(before, offset)
+}
+
+// Unsure records that a commit was sent and its outcome is not known: the group may go on from there, or from before.
+func (h *History) Unsure(group string, p Place, offset int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unsure = append(h.unsure, commit{spot: spot{group, p}, offset: offset})
 }
 
 // Acks is how many acknowledgements were recorded so far.
