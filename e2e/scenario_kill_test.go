@@ -2,7 +2,7 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -80,7 +80,7 @@ func (s *stage) killedAt(state string) {
 		case <-s.server.Process().Done():
 			return nil
 		case <-time.After(again):
-			return fmt.Errorf("the command said: %v", err)
+			return errors.Join(errors.New("the server lives after the command"), err)
 		}
 	}))
 	if s.server.Process().ExitCode() != -1 {
