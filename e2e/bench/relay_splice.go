@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,8 +32,7 @@ func serveSplice(ctx context.Context) error {
 		}()
 		_, err = io.Copy(server, client)
 		server.Close()
-		<-back
-		return err
+		return errors.Join(err, <-back)
 	})
 	return nil
 }

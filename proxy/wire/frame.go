@@ -52,7 +52,7 @@ func DecodeRequest(h Header, frame []byte) (kmsg.Request, error) {
 	}
 	req.SetVersion(h.Version)
 	if err := req.ReadFrom(frame[h.Body:]); err != nil {
-		return nil, fmt.Errorf("decode %s request version %d: %w: %v", kmsg.NameForKey(h.Key), h.Version, ErrMalformed, err)
+		return nil, fmt.Errorf("decode %s request version %d: %w: %w", kmsg.NameForKey(h.Key), h.Version, ErrMalformed, err)
 	}
 	return req, nil
 }
@@ -94,7 +94,7 @@ func DecodeResponse(key, version int16, frame []byte) (correlation int32, resp k
 	}
 	resp.SetVersion(version)
 	if err := resp.ReadFrom(body); err != nil {
-		return 0, nil, fmt.Errorf("decode %s response version %d: %w: %v", kmsg.NameForKey(key), version, ErrMalformed, err)
+		return 0, nil, fmt.Errorf("decode %s response version %d: %w: %w", kmsg.NameForKey(key), version, ErrMalformed, err)
 	}
 	return correlation, resp, nil
 }

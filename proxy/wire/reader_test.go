@@ -56,7 +56,7 @@ func TestReader(t *testing.T) {
 			stream = append(putSize(append(append(stream, 0, 0, 0, 0), frame...), len(stream)), nil...)
 		}
 		got, err := readAll(t, NewReader(chunked{bytes.NewReader(stream), r, most}, 0))
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Fatalf("portions of %d: %v, want io.EOF", most, err)
 		}
 		if len(got) != len(want) {
@@ -82,10 +82,10 @@ func TestReaderCoalesces(t *testing.T) {
 
 func TestReaderEnds(t *testing.T) {
 	whole := frameOf(100)
-	if _, err := readAll(t, NewReader(bytes.NewReader(whole[:60]), 0)); err != io.ErrUnexpectedEOF {
+	if _, err := readAll(t, NewReader(bytes.NewReader(whole[:60]), 0)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("inside a frame: %v, want io.ErrUnexpectedEOF", err)
 	}
-	if _, err := readAll(t, NewReader(bytes.NewReader(whole[:2]), 0)); err != io.ErrUnexpectedEOF {
+	if _, err := readAll(t, NewReader(bytes.NewReader(whole[:2]), 0)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("inside a size: %v, want io.ErrUnexpectedEOF", err)
 	}
 	broken := errors.New("broken")
@@ -94,7 +94,7 @@ func TestReaderEnds(t *testing.T) {
 		t.Errorf("%d frames, error %v, want 1 and the reader's error", len(frames), err)
 	}
 	frames, err = readAll(t, NewReader(iotest.DataErrReader(bytes.NewReader(whole)), 0))
-	if err != io.EOF || len(frames) != 1 {
+	if !errors.Is(err, io.EOF) || len(frames) != 1 {
 		t.Errorf("bytes with the error: %d frames, error %v, want 1 and io.EOF", len(frames), err)
 	}
 }
@@ -112,7 +112,7 @@ func TestReaderBoundsFrames(t *testing.T) {
 // A size that promises much makes nothing much larger than what has come.
 func TestReaderAllocatesWhatHasCome(t *testing.T) {
 	r := NewReader(bytes.NewReader(append([]byte{0x06, 0, 0, 0}, make([]byte, 100)...)), 0)
-	if _, err := r.Next(); err != io.ErrUnexpectedEOF {
+	if _, err := r.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatal(err)
 	}
 	if len(r.buf) > growStep {
