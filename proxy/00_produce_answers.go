@@ -12,9 +12,13 @@ import (
 
 const (
 	// resendAfter is how long a batch that was overtaken waits before it is sent
-	// again, and maxResends how often. Time in a hold doesn't count.
+	// again, and maxResends how often: together well above the longest wait of the
+	// path that it has overtaken (see Copy.Pace). Time in a hold doesn't count. A
+	// client that sees the error after the earlier batch was acknowledged takes it
+	// for a loss, and the Java producer then begins a new epoch under batches that
+	// are still in flight, from which it does not recover.
 	resendAfter = 15 * time.Millisecond
-	maxResends  = 20
+	maxResends  = 200
 )
 
 // fromLegacy takes a broker's answer. B calls it.
