@@ -70,7 +70,7 @@ func (t *twin) drain(now time.Time) time.Duration {
 	switch {
 	case !t.settled || t.stop != nil || !ok:
 		return DrainUnknown
-	case n > 0 && now.Sub(t.speed.last) > time.Second && (t.flight == nil || now.Sub(t.flight.appended) > time.Second):
+	case n > 0 && now.Sub(t.speed.last) > time.Second && !t.underWay(now):
 		return DrainUnknown
 	}
 	d := time.Duration(n) * t.speed.turn
@@ -78,6 +78,12 @@ func (t *twin) drain(now time.Time) time.Duration {
 		d = max(d, t.speed.delay)
 	}
 	return d
+}
+
+// underWay says that a batch is on its way that was appended lately, or is just being
+// taken up. mu is held.
+func (t *twin) underWay(now time.Time) bool {
+	return t.flight != nil && (t.flight.appended.IsZero() || now.Sub(t.flight.appended) <= time.Second)
 }
 
 // allowed is how many batches of backlog the pace permits. mu is held.

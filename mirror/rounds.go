@@ -69,7 +69,9 @@ func (f *flight) load(log Log, w *writer) error {
 	case h.Control() || h.Transactional():
 		return fmt.Errorf("replay batch at %d: it belongs to a transaction", f.base)
 	}
+	f.t.mu.Lock() // the flight is in place already, and drain looks at it
 	f.end, f.size, f.appended = b.Header.LastOffset()+1, len(b.Raw), b.At
+	f.t.mu.Unlock()
 	f.from = len(w.buffer)
 	w.buffer = append(w.buffer, b.Raw...)
 	clear(w.buffer[f.from : f.from+8]) // base offset: legacy assigns it, and refuses any but 0
