@@ -17,10 +17,10 @@ import (
 // TestEveryClientTellsItsHistory runs all clients against a plain cluster, where nothing can be wrong with anybody but us.
 func TestEveryClientTellsItsHistory(t *testing.T) {
 	const topic, partitions, rate = "orders", 4, 200
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
 	python := clients.NeedPython(t)
 	cluster := kafka.Run(t, kafka.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // from here on: Run waits for those who have the machine
+	defer cancel()
 	if err := cluster.CreateTopic(ctx, topic, partitions, 1, nil); err != nil {
 		t.Fatal(err)
 	}

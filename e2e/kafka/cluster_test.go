@@ -14,9 +14,9 @@ import (
 )
 
 func TestClusterLivesThroughWhatTestsDoToIt(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
 	c := kafka.Run(t, kafka.Options{Brokers: 3})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // from here on: Run waits for those who have the machine
+	defer cancel()
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -65,9 +65,9 @@ func TestClusterLivesThroughWhatTestsDoToIt(t *testing.T) {
 }
 
 func TestFrontShowsItselfOnly(t *testing.T) {
+	c := kafka.Run(t, kafka.Options{Brokers: 2, Front: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	c := kafka.Run(t, kafka.Options{Brokers: 2, Front: true})
 	if err := c.CreateTopic(ctx, "orders", 1, 2, nil); err != nil {
 		t.Fatal(err)
 	}
