@@ -20,6 +20,9 @@ import (
 // patience bounds every single wait of a scenario.
 const patience = 90 * time.Second
 
+// slowest is how long a record may take a client on a machine that cannot keep up with the rate that was asked for.
+const slowest = 10 * time.Millisecond
+
 // again is how long a user waits after a refusal.
 const again = 300 * time.Millisecond
 
@@ -147,7 +150,8 @@ func (s *stage) steady(n int) {
 	for _, group := range s.groups {
 		reads[group] = s.history.Reads(group)
 	}
-	s.must(machine.Until(s.ctx, patience, fmt.Sprintf("%d more records of everybody", n), func(context.Context) error {
+	within := patience + time.Duration(n)*slowest
+	s.must(machine.Until(s.ctx, within, fmt.Sprintf("%d more records of everybody", n), func(context.Context) error {
 		for _, p := range s.producers {
 			if got := s.history.AcksOf(p.Name()) - acks[p.Name()]; got < n {
 				return fmt.Errorf("%s: %d acknowledged", p.Name(), got)

@@ -98,6 +98,22 @@ func (c *Cluster) Topic(ctx context.Context, name string) (kmsg.MetadataResponse
 	return answer, nil
 }
 
+// Topics returns the names of all topics that a broker knows, internal ones included.
+func (c *Cluster) Topics(ctx context.Context) ([]string, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = nil // all
+	resp, err := c.request(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	var names []string
+	for _, t := range resp.(*kmsg.MetadataResponse).Topics {
+		names = append(names, *t.Topic)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Leader returns the node id of a partition's leader, -1 when there is none.
 func (c *Cluster) Leader(ctx context.Context, name string, partition int32) (int32, error) {
 	topic, err := c.Topic(ctx, name)
