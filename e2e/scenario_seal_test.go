@@ -22,6 +22,7 @@ func TestSealIsHonestAboveTheHighWatermark(t *testing.T) {
 	leader, err := s.cluster.Leader(s.ctx, s.topic, 0)
 	s.must(err)
 	s.must(s.cluster.MoveLeader(s.ctx, s.topic, 1, leader)) // one leads all, the other follows
+	s.must(s.cluster.MoveLeader(s.ctx, ownerTopic, 0, leader))
 	s.steady(50)
 	s.must(s.server.CaughtUp(s.ctx, s.topic, 2))
 	follower := s.cluster.Broker(3 - leader)
@@ -39,6 +40,39 @@ func TestSealIsHonestAboveTheHighWatermark(t *testing.T) {
 	}
 	s.must(follower.Resume())
 	s.steady(50)
+	s.flip()
+	s.steady(50)
+	s.finish()
+}
+
+// ownerTopic is where the server writes on legacy which folder owns it, before every flip.
+const ownerTopic = "__switchback_owner"
+
+// TestFlipWhileTheOwnerTopicHangs: the broker that leads the owner topic hangs, so that no flip may be committed. The command ends with an error,
+// producers go on, and when the broker goes on a flip works.
+func TestFlipWhileTheOwnerTopicHangs(t *testing.T) {
+	s := newStage(t, setting{brokers: 2, partitions: 2, replicas: 1, cluster: map[string]string{"broker.session.timeout.ms": "60000"}})
+	for p := range s.partitions {
+		s.must(s.cluster.MoveLeader(s.ctx, s.topic, p, 1))
+	}
+	s.must(s.cluster.MoveLeader(s.ctx, ownerTopic, 0, 2))
+	s.franzProducer("franz", 200)
+	s.franzReader("reader")
+	s.steady(100)
+	s.must(s.cluster.Broker(2).Pause())
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	_, err := s.server.Flip(ctx, s.topic)
+	cancel()
+	if code := server.Code(err); code <= 0 {
+		t.Errorf("a flip that cannot be claimed ended with code %d: %v", code, err)
+	} else {
+		t.Logf("the flip said: %v", err)
+	}
+	if home := s.home(); home != "legacy" {
+		t.Fatalf("at home on %s after a flip that was not claimed", home)
+	}
+	s.steady(50)
+	s.must(s.cluster.Broker(2).Resume())
 	s.flip()
 	s.steady(50)
 	s.finish()

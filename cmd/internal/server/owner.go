@@ -70,6 +70,8 @@ func openOwnership(cat catalog.Catalog, topic string, bootstrap []string) (*owne
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 		kgo.RecordDeliveryTimeout(10*time.Second),
+		// An idempotent record that was sent once can't be given up, however long its broker hangs. One that stands twice says the same twice.
+		kgo.DisableIdempotentWrite(),
 		kgo.MetadataMinAge(100*time.Millisecond),
 	)
 	if err != nil {
