@@ -70,7 +70,8 @@ func openOwnership(cat catalog.Catalog, topic string, bootstrap []string) (*owne
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
 		kgo.RecordDeliveryTimeout(10*time.Second),
-		// An idempotent record that was sent once can't be given up, however long its broker hangs. One that stands twice says the same twice.
+		// An idempotent record that was sent once can't be given up, however long its broker hangs. One of ours may stand twice then, or
+		// come late, behind a newer one: see latest.
 		kgo.DisableIdempotentWrite(),
 		kgo.MetadataMinAge(100*time.Millisecond),
 	)
@@ -152,8 +153,9 @@ func (o *ownership) claim(ctx context.Context, epoch int64) error {
 	return o.publish(ctx)
 }
 
-// publish appends mine to the owner topic and then reads everything up to it: a
-// record of somebody else in between means that two servers run.
+// publish appends mine to the owner topic and then reads everything up to it: any
+// record of somebody else in between means that two servers run. When it fails,
+// the record may still come to stand in the topic, at any later time.
 func (o *ownership) publish(ctx context.Context) error {
 	value, err := json.Marshal(o.mine)
 	if err != nil {
@@ -163,20 +165,31 @@ func (o *ownership) publish(ctx context.Context) error {
 	if err := o.client.ProduceSync(ctx, rec).FirstErr(); err != nil {
 		return fmt.Errorf("write owner record to %s on legacy: %w", o.topic, err)
 	}
-	before := o.next
-	last, found, err := o.readFrom(ctx, before, rec.Offset)
+	var refused error
+	err = o.readFrom(ctx, o.next, rec.Offset, func(one Owner) {
+		if one.ID != o.mine.ID || one.Incarnation > o.mine.Incarnation {
+			refused = &OwnerError{Legacy: one, Folder: o.mine, Why: "another server has taken this cluster over"}
+		}
+	})
 	if err != nil {
 		return err
 	}
 	o.next = rec.Offset + 1
-	if found && (last.ID != o.mine.ID || last.Incarnation > o.mine.Incarnation) {
-		return &OwnerError{Legacy: last, Folder: o.mine, Why: "another server has taken this cluster over"}
-	}
-	return nil
+	return refused
 }
 
-// read returns the newest owner record on legacy.
-func (o *ownership) read(ctx context.Context) (Owner, bool, error) {
+// latest is who owns legacy after one more record. A record of the owner that came
+// late, behind newer ones, takes nothing back.
+func latest(have, one Owner) Owner {
+	if one.ID == have.ID {
+		one.Incarnation = max(one.Incarnation, have.Incarnation)
+		one.Epoch = max(one.Epoch, have.Epoch)
+	}
+	return one
+}
+
+// read returns what the owner records on legacy say together.
+func (o *ownership) read(ctx context.Context) (owner Owner, found bool, err error) {
 	start, err := o.bound(ctx, "start", o.admin.ListStartOffsets)
 	if err != nil {
 		return Owner{}, false, err
@@ -185,11 +198,11 @@ func (o *ownership) read(ctx context.Context) (Owner, bool, error) {
 	if err != nil {
 		return Owner{}, false, err
 	}
-	rec, found, err := o.readFrom(ctx, start, end)
+	err = o.readFrom(ctx, start, end, func(one Owner) { owner, found = latest(owner, one), true })
 	if err == nil {
 		o.next = end
 	}
-	return rec, found, err
+	return owner, found, err
 }
 
 // bound asks for one end of the owner topic. A topic that was just created is
@@ -215,10 +228,10 @@ func (o *ownership) bound(ctx context.Context, which string, list func(context.C
 	}
 }
 
-// readFrom returns the last owner record in [from, to).
-func (o *ownership) readFrom(ctx context.Context, from, to int64) (last Owner, found bool, err error) {
+// readFrom shows every owner record in [from, to), in order.
+func (o *ownership) readFrom(ctx context.Context, from, to int64, see func(Owner)) error {
 	if from >= to {
-		return Owner{}, false, nil
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -227,7 +240,7 @@ func (o *ownership) readFrom(ctx context.Context, from, to int64) (last Owner, f
 	for next := from; next < to; {
 		fetches := o.client.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
-			return last, found, fmt.Errorf("read %s on legacy: %w", o.topic, err)
+			return fmt.Errorf("read %s on legacy: %w", o.topic, err)
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
 			rec := it.Next()
@@ -235,13 +248,14 @@ func (o *ownership) readFrom(ctx context.Context, from, to int64) (last Owner, f
 			if rec.Offset >= to || string(rec.Key) != ownerKey {
 				continue
 			}
-			if err := json.Unmarshal(rec.Value, &last); err != nil {
-				return last, found, fmt.Errorf("parse record %d of %s on legacy: %w", rec.Offset, o.topic, err)
+			var one Owner
+			if err := json.Unmarshal(rec.Value, &one); err != nil {
+				return fmt.Errorf("parse record %d of %s on legacy: %w", rec.Offset, o.topic, err)
 			}
-			found = true
+			see(one)
 		}
 	}
-	return last, found, nil
+	return nil
 }
 
 // ensureTopic creates the owner topic when it is not there. It is not compacted: it

@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"switchback/storage/catalog"
 )
@@ -82,6 +84,64 @@ func TestOwnerRefusesOtherFolders(t *testing.T) {
 	}
 	if err := first.claim(ctx, 4); !errors.As(err, &refused) || refused.Legacy.ID != taken.ID {
 		t.Fatalf("the former owner could claim: %v", err)
+	}
+}
+
+// A claim that was given up may be written all the same, much later, behind others.
+func TestOwnerRecordsThatComeLate(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	own := folder(t, filepath.Join(t.TempDir(), "folder"), cluster)
+	mine, err := own.take(ctx, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := own.claim(ctx, 6); err != nil {
+		t.Fatal(err)
+	}
+	late := Owner{ID: mine.ID, Incarnation: mine.Incarnation, Epoch: 5}
+	write(ctx, t, own, late)
+	if err := own.claim(ctx, 7); err != nil {
+		t.Fatalf("one's own late record refuses a claim: %v", err)
+	}
+	write(ctx, t, own, late)
+
+	var refused *OwnerError
+	if err := own.save(ctx, Owner{ID: mine.ID, Incarnation: mine.Incarnation, Epoch: 6}, rev(t, own)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.take(ctx, false); !errors.As(err, &refused) || refused.Legacy.Epoch != 7 {
+		t.Fatalf("behind a late record a restored folder was taken: %v", err)
+	}
+	if err := own.save(ctx, Owner{ID: mine.ID, Incarnation: mine.Incarnation, Epoch: 7}, rev(t, own)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.take(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+
+	write(ctx, t, own, Owner{ID: "stranger", Incarnation: 1, Epoch: 7})
+	write(ctx, t, own, late)
+	if err := own.claim(ctx, 8); !errors.As(err, &refused) || refused.Legacy.ID != "stranger" {
+		t.Fatalf("behind a late record a stranger was not seen: %v", err)
+	}
+}
+
+// write appends a record to the owner topic as a request does that was given up.
+func write(ctx context.Context, t *testing.T, o *ownership, owner Owner) {
+	t.Helper()
+	value, err := json.Marshal(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &kgo.Record{Topic: o.topic, Key: []byte(ownerKey), Value: value}
+	if err := o.client.ProduceSync(ctx, rec).FirstErr(); err != nil {
+		t.Fatal(err)
 	}
 }
 
