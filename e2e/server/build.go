@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,9 @@ func Binary(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("find module: %w", err)
 	}
 	root := strings.TrimSpace(string(out))
+	if err := lookAt(root); err != nil {
+		return "", fmt.Errorf("look at the sources of switchback: %w", err)
+	}
 	sum := sha256.Sum256([]byte(root))
 	name := "switchback-" + hex.EncodeToString(sum[:6])
 	args := []string{"build"}
@@ -61,4 +65,21 @@ func Binary(ctx context.Context) (string, error) {
 	}
 	built.path = path
 	return path, nil
+}
+
+// lookAt makes a result that go test has cached void when the server has changed: the cache knows the files that a test has looked at, and the
+// server is built by another process.
+func lookAt(root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir
+		case entry.IsDir(), filepath.Ext(path) != ".go", strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		_, err = os.Stat(path)
+		return err
+	})
 }
