@@ -20,8 +20,8 @@ import (
 // patience bounds every single wait of a scenario.
 const patience = 90 * time.Second
 
-// slowest is how long a record may take a client on a machine that cannot keep up with the rate that was asked for.
-const slowest = 10 * time.Millisecond
+// most is how many records everybody is waited for at a time: what takes longer than the patience by its mere number is waited for in parts.
+const most = 20_000
 
 // again is how long a user waits after a refusal.
 const again = 300 * time.Millisecond
@@ -143,6 +143,14 @@ func (s *stage) franzReader(name string) {
 // steady waits until every producer has been acknowledged n more records, and every group has read n more.
 func (s *stage) steady(n int) {
 	s.t.Helper()
+	for ; n > most; n -= most {
+		s.advance(most)
+	}
+	s.advance(n)
+}
+
+func (s *stage) advance(n int) {
+	s.t.Helper()
 	acks, reads := map[string]int{}, map[string]int{}
 	for _, p := range s.producers {
 		acks[p.Name()] = s.history.AcksOf(p.Name())
@@ -150,8 +158,7 @@ func (s *stage) steady(n int) {
 	for _, group := range s.groups {
 		reads[group] = s.history.Reads(group)
 	}
-	within := patience + time.Duration(n)*slowest
-	s.must(machine.Until(s.ctx, within, fmt.Sprintf("%d more records of everybody", n), func(context.Context) error {
+	s.must(machine.Until(s.ctx, patience, fmt.Sprintf("%d more records of everybody", n), func(context.Context) error {
 		for _, p := range s.producers {
 			if got := s.history.AcksOf(p.Name()) - acks[p.Name()]; got < n {
 				return fmt.Errorf("%s: %d acknowledged", p.Name(), got)
