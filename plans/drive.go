@@ -137,13 +137,13 @@ func (d *drive) entered(before Record) {
 func (d *drive) do(ctx, work context.Context, act Action) error {
 	switch act.Do {
 	case Wait:
-		d.tell(act.Obstacle)
+		d.tell(false, act.Obstacle)
 		d.wait(ctx.Done(), act.Until)
 		return nil
 	case Write:
 		return d.write(work, act)
 	case AskLook:
-		d.tell(act.Obstacle)
+		d.tell(false, act.Obstacle)
 		d.askLook(ctx)
 	case AskBypass:
 		d.askBypass(ctx)
@@ -194,7 +194,7 @@ func (d *drive) story(act Action) {
 	case AtHolding:
 		d.say(false, "attempt %d: holding produce on %d instance(s), for at most %s", act.Record.Move.Attempt, len(d.facts.Instances), act.Record.Move.Hold)
 	case AtCommitted:
-		d.say(false, "home is the %s from route epoch %d on: both logs equal at the seal of %d partition(s)", act.Record.Home, act.Record.Epoch, len(act.Record.Parts))
+		d.say(false, "home: %s, from route epoch %d on; both logs equal at the seal of %d partition(s)", act.Record.Home, act.Record.Epoch, len(act.Record.Parts))
 	}
 }
 
@@ -338,7 +338,7 @@ func (d *drive) trouble(ctx context.Context, err error) error {
 	case !committed && now.Sub(d.failing) >= d.patience:
 		return err
 	}
-	d.tell(err.Error())
+	d.tell(true, err.Error())
 	leave := ctx.Done()
 	if committed {
 		leave = nil // it goes on, whoever waits for it
@@ -367,11 +367,11 @@ func (d *drive) mark(at string) {
 	}
 }
 
-// tell says an obstacle once.
-func (d *drive) tell(obstacle string) {
+// tell says an obstacle once; what passes by itself is no warning.
+func (d *drive) tell(warn bool, obstacle string) {
 	if obstacle != "" && obstacle != d.told && d.unit.Phase() != Holding {
 		d.told = obstacle
-		d.say(true, "waiting: %s", obstacle)
+		d.say(warn, "waiting: %s", obstacle)
 	}
 }
 
