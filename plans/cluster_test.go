@@ -76,15 +76,19 @@ func (c *cluster) violate(format string, args ...any) {
 
 var errNotLeader = errors.New("not leader")
 
-// write is a client's record arriving at a cluster. The stock cluster takes
-// whatever comes; so a write to it at the wrong time is a violation. A number
-// that is there already is a retry.
-func (c *cluster) write(side offsets.Side, p offsets.Partition, number int) (next int64, err error) {
+// write is a client's record arriving at a cluster by way of a process. The stock
+// cluster takes whatever comes; so a write to it at the wrong time is a violation.
+// The target is a part of the process and dies with it. A number that is there
+// already is a retry.
+func (c *cluster) write(by *process, side offsets.Side, p offsets.Partition, number int) (next int64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := c.part(p)
 	log := &st.legacy
 	if side == offsets.Target {
+		if by.dead.Load() {
+			return 0, errClosed
+		}
 		log = &st.target
 		if !st.leading {
 			if !c.lenient {

@@ -86,7 +86,7 @@ func (g *gate) produce(p offsets.Partition, number int) error {
 		}
 		return errClosed
 	}
-	next, err := g.cluster.write(home, p, number)
+	next, err := g.cluster.write(g.proc, home, p, number)
 	for g.stall.Load() && !g.proc.dead.Load() {
 		time.Sleep(time.Millisecond)
 	}
@@ -124,7 +124,7 @@ func (g *gate) zombie(p offsets.Partition, number int) {
 	g.cluster.part(p).writers++
 	g.cluster.mu.Unlock()
 	time.Sleep(20 * time.Millisecond)
-	_, _ = g.cluster.write(offsets.Legacy, p, number)
+	_, _ = g.cluster.write(g.proc, offsets.Legacy, p, number)
 	g.cluster.mu.Lock()
 	g.cluster.part(p).writers--
 	g.cluster.mu.Unlock()
