@@ -107,12 +107,23 @@ func (d *drive) load(ctx context.Context) error {
 	if d.facts.Instances, err = d.r.ledger.instances(ctx, now.Unit); err != nil {
 		return err
 	}
-	if now.Move.Phase == Holding && d.facts.HeldAt.IsZero() && held(now.Record, d.facts.Instances) {
+	if now.Move.Phase == Holding {
+		d.judgeHeld()
+	}
+	return nil
+}
+
+// judgeHeld follows whether every instance holds. One that comes, or comes back,
+// in the middle has not said so yet: what was seen before it did counts for nothing.
+func (d *drive) judgeHeld() {
+	switch all := held(d.unit.Record, d.facts.Instances); {
+	case !all && !d.facts.HeldAt.IsZero():
+		d.facts.HeldAt, d.facts.Sights = time.Time{}, nil
+	case all && d.facts.HeldAt.IsZero():
 		d.facts.HeldAt = time.Now()
 		d.mark(AtHeld)
 		d.reached(AtHeld)
 	}
-	return nil
 }
 
 // entered forgets facts that belong to an earlier phase or attempt.

@@ -35,8 +35,8 @@ type Facts struct {
 
 	// Instances are all that are registered, with their acknowledgements.
 	Instances []InstanceFacts
-	// HeldAt is when this runner first saw every instance's acknowledgement of the
-	// present hold.
+	// HeldAt is since when this runner has seen every instance's acknowledgement of
+	// the present hold; zero again when an instance comes that has not given it.
 	HeldAt time.Time
 	Sights []Sight // of this hold, oldest first, at most the last two
 	// EndsErr is why the last try to read the ends failed, EndsAt its end.

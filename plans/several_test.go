@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,8 +166,34 @@ func (p *process) end() {
 }
 
 // TestInstanceRestartsInTheHold: its new incarnation takes up the hold, and what
-// the old one acknowledged counts for nothing.
+// the old one acknowledged counts for nothing, even when the runner has seen it.
 func TestInstanceRestartsInTheHold(t *testing.T) {
+	t.Run("while the ends are read", func(t *testing.T) {
+		restartInTheHold(t, func(p *process, held func() bool, restart func()) {
+			p.world.intercept(func(_ context.Context, method string) error {
+				if method == "Ends" && held() {
+					time.Sleep(5 * time.Millisecond) // the first incarnation acknowledges
+					restart()
+				}
+				return nil
+			})
+		})
+	})
+	t.Run("after its acknowledgement was seen", func(t *testing.T) {
+		restartInTheHold(t, func(_ *process, _ func() bool, restart func()) {
+			plans.Failpoint = func(at string) {
+				if at == "rollback."+plans.AtHeld {
+					restart()
+				}
+			}
+		})
+	})
+}
+
+// restartInTheHold gives plant the means to restart an instance, once, on the
+// runner's goroutine.
+func restartInTheHold(t *testing.T, plant func(p *process, held func() bool, restart func())) {
+	defer func() { plans.Failpoint = nil }()
 	run(t, map[string]int32{"orders": 1}, func(t *testing.T, s *system, p *process) {
 		if _, err := p.runner.Flip(t.Context(), []string{"orders"}, plans.Options{}, nil); err != nil {
 			t.Fatal(err)
@@ -180,19 +207,16 @@ func TestInstanceRestartsInTheHold(t *testing.T) {
 		second.gate.at(part).inflight++ // it will not drain for a while
 		second.gate.mu.Unlock()
 		var once sync.Once
-		p.world.intercept(func(_ context.Context, method string) error {
-			if method != "Ends" || !first.gate.isHeld(part) {
-				return nil
-			}
+		var restarted atomic.Bool
+		plant(p, func() bool { return first.gate.isHeld(part) }, func() {
 			once.Do(func() {
-				time.Sleep(5 * time.Millisecond) // the first incarnation acknowledges
 				first.end()
 				startSecond()
 				if held, r := second.gate.isHeld(part), second.gate.route(part); !held || r.Home != offsets.Target {
 					t.Errorf("restored into a hold: held %v, %+v", held, r)
 				}
+				restarted.Store(true)
 			})
-			return nil
 		})
 		done := make(chan error)
 		go func() {
@@ -202,6 +226,9 @@ func TestInstanceRestartsInTheHold(t *testing.T) {
 		time.Sleep(250 * time.Millisecond)
 		if r := s.records()[0]; r.Home != offsets.Target || r.Phase() != plans.Holding {
 			t.Errorf("committed on the word of a dead incarnation: home %s, phase %s", r.Home, r.Phase())
+		}
+		if !restarted.Load() {
+			t.Error("nothing restarted")
 		}
 		second.gate.mu.Lock()
 		second.gate.at(part).inflight--
