@@ -54,14 +54,15 @@ func (r *gateRoute) change() {
 var errClosed = errors.New("connection closed")
 
 // produce is a client's request: it returns once it is answered, or with an error
-// when the connection was closed.
-func (g *gate) produce(p offsets.Partition, number int) error {
+// when the connection was closed. waited is how long it was held.
+func (g *gate) produce(p offsets.Partition, number int) (waited time.Duration, err error) {
+	began := time.Now()
 	g.mu.Lock()
 	r := g.at(p)
 	for {
 		if g.proc.dead.Load() || r.abandoned {
 			g.mu.Unlock()
-			return errClosed
+			return time.Since(began), errClosed
 		}
 		if !r.held {
 			break
@@ -77,6 +78,7 @@ func (g *gate) produce(p offsets.Partition, number int) error {
 	home := r.route.Home
 	r.inflight++
 	g.mu.Unlock()
+	waited = time.Since(began)
 
 	select {
 	case <-time.After(g.flight):
@@ -84,7 +86,7 @@ func (g *gate) produce(p offsets.Partition, number int) error {
 		if home == offsets.Legacy {
 			g.zombie(p, number)
 		}
-		return errClosed
+		return waited, errClosed
 	}
 	next, err := g.cluster.write(g.proc, home, p, number)
 	for g.stall.Load() && !g.proc.dead.Load() {
@@ -97,7 +99,7 @@ func (g *gate) produce(p offsets.Partition, number int) error {
 	}
 	r.inflight--
 	r.change()
-	return err
+	return waited, err
 }
 
 func (g *gate) inflight(p offsets.Partition) int {

@@ -69,7 +69,7 @@ type system struct {
 	live *process // producers go here
 	// Of producers.
 	acked   map[offsets.Partition]int // numbers up to here are acknowledged
-	longest time.Duration             // that a produce took
+	longest time.Duration             // that a produce was held
 	stop    chan struct{}
 	done    sync.WaitGroup
 }
@@ -145,10 +145,9 @@ func (s *system) produce(p offsets.Partition, number int) bool {
 		s.mu.Lock()
 		live := s.live
 		s.mu.Unlock()
-		began := time.Now()
-		err := live.gate.produce(p, number)
+		waited, err := live.gate.produce(p, number)
 		s.mu.Lock()
-		s.longest = max(s.longest, time.Since(began))
+		s.longest = max(s.longest, waited)
 		s.mu.Unlock()
 		if err == nil {
 			return true
@@ -156,7 +155,7 @@ func (s *system) produce(p offsets.Partition, number int) bool {
 	}
 }
 
-// waited is the longest that a produce took.
+// waited is the longest that a produce was held.
 func (s *system) waited() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
