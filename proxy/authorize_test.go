@@ -13,7 +13,10 @@ import (
 )
 
 // countingTarget appends everything and counts.
-type countingTarget struct{ asked atomic.Int64 }
+type countingTarget struct {
+	noGone
+	asked atomic.Int64
+}
 
 func (c *countingTarget) Submit(_ proxy.Caller, req kmsg.Request, done func(proxy.Reply)) {
 	c.asked.Add(1)

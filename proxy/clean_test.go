@@ -100,7 +100,7 @@ func TestCleanRequestsAllocateNothing(t *testing.T) {
 	b.canned[1] = wire.AppendResponse(nil, 0, fetched)
 	b.start()
 	t.Cleanup(b.stop)
-	_, node := startProxy(t, b.ln.Addr().String(), nil, nil, nil)
+	_, node := startProxy(t, b.ln.Addr().String(), &countingTarget{}, nil, nil)
 
 	const pipelined = 8
 	var frames []byte

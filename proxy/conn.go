@@ -100,6 +100,7 @@ func (c *conn) serve() {
 	err := c.readRequests()
 	stop()
 	c.close(err)
+	c.p.target.Gone(c.id)
 	c.linger()
 	c.wg.stop()
 	c.wg.wg.Wait()

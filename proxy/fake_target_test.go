@@ -145,6 +145,7 @@ func (l *memLog) after(offset int64) []byte {
 // memTarget is a target with logs in memory. A committer goroutine answers
 // Produce in order, as the real one does.
 type memTarget struct {
+	noGone
 	mu      sync.Mutex
 	logs    map[offsets.Partition]*memLog
 	ids     map[string]offsets.TopicID

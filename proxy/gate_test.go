@@ -19,8 +19,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
+// noGone is for a target in which nothing waits.
+type noGone struct{}
+
+func (noGone) Gone(uint64) {}
+
 // targetFunc is a proxy.Target.
 type targetFunc func(c proxy.Caller, req kmsg.Request, done func(proxy.Reply))
+
+func (targetFunc) Gone(uint64) {}
 
 func (f targetFunc) Submit(c proxy.Caller, req kmsg.Request, done func(proxy.Reply)) { f(c, req, done) }
 

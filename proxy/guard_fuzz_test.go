@@ -21,6 +21,8 @@ import (
 // with one for each partition.
 type instantTarget struct{}
 
+func (instantTarget) Gone(uint64) {}
+
 func (instantTarget) Submit(_ Caller, req kmsg.Request, done func(Reply)) {
 	resp := req.ResponseKind()
 	if produce, ok := req.(*kmsg.ProduceRequest); ok {

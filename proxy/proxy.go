@@ -100,6 +100,10 @@ type Reply struct {
 // was shown, the target doesn't.
 type Target interface {
 	Submit(c Caller, req kmsg.Request, done func(Reply))
+	// Gone tells that a caller's connection has ended: what waits for its sake need
+	// not wait any longer. Everything submitted is still answered, once. It doesn't
+	// block, and is called once per connection.
+	Gone(connection uint64)
 }
 
 // A Copy answers what the proxy must know of the copy that runs between the

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -171,11 +172,77 @@ func TestPacedProduce(t *testing.T) {
 }
 
 // fetchWaits notes the wait of fetches.
-type fetchWaits struct{ last atomic.Int32 }
+type fetchWaits struct {
+	noGone
+	last atomic.Int32
+}
 
 func (f *fetchWaits) Submit(_ proxy.Caller, req kmsg.Request, done func(proxy.Reply)) {
 	f.last.Store(req.(*kmsg.FetchRequest).MaxWaitMillis)
 	done(proxy.Reply{Message: req.ResponseKind()})
+}
+
+// longPolls is a target without data: a fetch waits until its client is gone.
+type longPolls struct {
+	mu      sync.Mutex
+	waiting map[uint64][]func()
+}
+
+func (l *longPolls) Submit(c proxy.Caller, req kmsg.Request, done func(proxy.Reply)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting[c.Connection] = append(l.waiting[c.Connection], func() { done(proxy.Reply{Message: req.ResponseKind()}) })
+}
+
+func (l *longPolls) Gone(connection uint64) {
+	l.mu.Lock()
+	all := l.waiting[connection]
+	delete(l.waiting, connection)
+	l.mu.Unlock()
+	for _, answer := range all {
+		answer()
+	}
+}
+
+func (l *longPolls) connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+// A client that goes away in a long poll leaves nothing waiting at the target, and
+// nobody else's wait ends with it.
+func TestTheTargetHearsWhoIsGone(t *testing.T) {
+	target := &longPolls{waiting: make(map[uint64][]func())}
+	b := newStubBroker(t)
+	b.start()
+	t.Cleanup(b.stop)
+	p, _ := startProxy(t, b.ln.Addr().String(), target, equalCopy{}, nil)
+	p.Apply(map[offsets.Partition]proxy.Route{{Topic: b.id}: {Home: offsets.Target, Epoch: 1}})
+	req := fetchOrders(b, 0, math.MaxInt32)
+	req.SetVersion(16)
+	poll := wire.AppendRequest(nil, 1, kmsg.StringPtr("reader"), req)
+	first, second := dialRaw(t, p.Addr()), dialRaw(t, p.Addr())
+	first.write(poll)
+	second.write(poll)
+	eventually(t, "both wait at the target", func() bool { return target.connections() == 2 })
+	_ = first.nc.Close()
+	eventually(t, "one has gone", func() bool { return target.connections() == 1 })
+	_ = second.nc.Close()
+	eventually(t, "nobody waits", func() bool { return target.connections() == 0 })
+}
+
+// fetchOrders asks for a partition of the stub's topic.
+func fetchOrders(b *stubBroker, index, maxWaitMillis int32) *kmsg.FetchRequest {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis = maxWaitMillis
+	ft := kmsg.NewFetchRequestTopic()
+	ft.Topic, ft.TopicID = "orders", b.id
+	fp := kmsg.NewFetchRequestTopicPartition()
+	fp.Partition, fp.FetchOffset = index, math.MaxInt32
+	ft.Partitions = append(ft.Partitions, fp)
+	req.Topics = append(req.Topics, ft)
+	return req
 }
 
 // After a relocation long polls on the target's node are short for a while, and
@@ -190,15 +257,7 @@ func TestFetchOnTheTargetsNode(t *testing.T) {
 	p.Apply(map[offsets.Partition]proxy.Route{part: {Home: offsets.Target, Epoch: 1}})
 	c := dialRaw(t, p.Addr())
 	fetch := func(index int32) *kmsg.FetchResponse {
-		req := kmsg.NewPtrFetchRequest()
-		req.MaxWaitMillis = 500
-		ft := kmsg.NewFetchRequestTopic()
-		ft.Topic, ft.TopicID = "orders", b.id
-		fp := kmsg.NewFetchRequestTopicPartition()
-		fp.Partition, fp.FetchOffset = index, math.MaxInt32
-		ft.Partitions = append(ft.Partitions, fp)
-		req.Topics = append(req.Topics, ft)
-		return c.ask(req, 16).(*kmsg.FetchResponse)
+		return c.ask(fetchOrders(b, index, 500), 16).(*kmsg.FetchResponse)
 	}
 	fetch(0)
 	if got := target.last.Load(); got != 500 {
