@@ -28,7 +28,7 @@ const ownerKey = "owner"
 // and OwnerTopic on legacy.
 type Owner struct {
 	ID          string `json:"owner"`       // made once per data folder
-	Incarnation int64  `json:"incarnation"` // starts of a server on it
+	Incarnation int64  `json:"incarnation"` // rises with every start, above those of all that owned legacy before
 	Epoch       int64  `json:"epoch"`       // highest route epoch that may have opened the target
 }
 
@@ -59,6 +59,7 @@ type ownership struct {
 
 	mu   sync.Mutex // one claim at a time; guards what follows
 	mine Owner
+	seen Owner // what the records below next say together
 	next int64 // offset in OwnerTopic up to which every record was read
 }
 
@@ -108,7 +109,7 @@ func (o *ownership) take(ctx context.Context, adopt bool) (Owner, error) {
 	if folder.ID == "" {
 		folder.ID = newOwnerID()
 	}
-	folder.Incarnation = max(folder.Incarnation, legacy.Incarnation) + 1
+	folder.Incarnation = max(folder.Incarnation, legacy.Incarnation) + 1 // so that what the former owner still writes takes nothing back
 	folder.Epoch = max(folder.Epoch, legacy.Epoch)
 	if err := o.save(ctx, folder, rev); err != nil {
 		return Owner{}, err
@@ -153,9 +154,9 @@ func (o *ownership) claim(ctx context.Context, epoch int64) error {
 	return o.publish(ctx)
 }
 
-// publish appends mine to the owner topic and then reads everything up to it: any
-// record of somebody else in between means that two servers run. When it fails,
-// the record may still come to stand in the topic, at any later time.
+// publish appends mine to the owner topic and then reads everything up to it, to
+// learn whether somebody else has taken over in between. When it fails, the record
+// may still come to stand in the topic, at any later time.
 func (o *ownership) publish(ctx context.Context) error {
 	value, err := json.Marshal(o.mine)
 	if err != nil {
@@ -165,25 +166,28 @@ func (o *ownership) publish(ctx context.Context) error {
 	if err := o.client.ProduceSync(ctx, rec).FirstErr(); err != nil {
 		return fmt.Errorf("write owner record to %s on legacy: %w", o.topic, err)
 	}
-	var refused error
-	err = o.readFrom(ctx, o.next, rec.Offset, func(one Owner) {
-		if one.ID != o.mine.ID || one.Incarnation > o.mine.Incarnation {
-			refused = &OwnerError{Legacy: one, Folder: o.mine, Why: "another server has taken this cluster over"}
-		}
-	})
+	seen := o.seen
+	err = o.readFrom(ctx, o.next, rec.Offset, func(one Owner) { seen = latest(seen, one) })
 	if err != nil {
 		return err
 	}
-	o.next = rec.Offset + 1
-	return refused
+	o.seen, o.next = latest(seen, o.mine), rec.Offset+1
+	if o.seen.ID != o.mine.ID || o.seen.Incarnation > o.mine.Incarnation {
+		return &OwnerError{Legacy: o.seen, Folder: o.mine, Why: "another server has taken this cluster over"}
+	}
+	return nil
 }
 
-// latest is who owns legacy after one more record. A record of the owner that came
-// late, behind newer ones, takes nothing back.
+// latest is who owns legacy after one more record. Records come late, behind newer
+// ones, and a former owner writes one before it learns that it is none: neither
+// takes anything back. Of two that started at once the first in the log owns it.
 func latest(have, one Owner) Owner {
-	if one.ID == have.ID {
+	switch {
+	case one.ID == have.ID:
 		one.Incarnation = max(one.Incarnation, have.Incarnation)
 		one.Epoch = max(one.Epoch, have.Epoch)
+	case one.Incarnation <= have.Incarnation:
+		return have
 	}
 	return one
 }
@@ -200,7 +204,7 @@ func (o *ownership) read(ctx context.Context) (owner Owner, found bool, err erro
 	}
 	err = o.readFrom(ctx, start, end, func(one Owner) { owner, found = latest(owner, one), true })
 	if err == nil {
-		o.next = end
+		o.seen, o.next = owner, end
 	}
 	return owner, found, err
 }

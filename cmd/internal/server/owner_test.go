@@ -85,6 +85,41 @@ func TestOwnerRefusesOtherFolders(t *testing.T) {
 	if err := first.claim(ctx, 4); !errors.As(err, &refused) || refused.Legacy.ID != taken.ID {
 		t.Fatalf("the former owner could claim: %v", err)
 	}
+
+	// What the former owner wrote to find out stands behind the new one's record.
+	if err := stranger.claim(ctx, 5); err != nil {
+		t.Fatalf("the record of a former owner refuses a claim: %v", err)
+	}
+	if err := first.claim(ctx, 6); !errors.As(err, &refused) {
+		t.Fatalf("the former owner could claim: %v", err)
+	}
+	if _, err := stranger.take(ctx, false); err != nil {
+		t.Fatalf("the record of a former owner refuses a start: %v", err)
+	}
+}
+
+// Two servers with different folders start on a new cluster at once: one owns it.
+func TestOwnerOfTwoThatStartAtOnce(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	first := folder(t, filepath.Join(t.TempDir(), "first"), cluster)
+	if _, err := first.take(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	second := folder(t, filepath.Join(t.TempDir(), "second"), cluster)
+	second.mine = Owner{ID: "second", Incarnation: 1} // it read the topic before the first one's record stood there
+	var refused *OwnerError
+	if err := second.publish(ctx); !errors.As(err, &refused) || refused.Legacy.ID != first.mine.ID {
+		t.Errorf("the second one owns it too: %v", err)
+	}
+	if err := first.claim(ctx, 1); err != nil {
+		t.Errorf("the first one lost it to a server that was refused: %v", err)
+	}
 }
 
 // A claim that was given up may be written all the same, much later, behind others.
@@ -125,7 +160,7 @@ func TestOwnerRecordsThatComeLate(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	write(ctx, t, own, Owner{ID: "stranger", Incarnation: 1, Epoch: 7})
+	write(ctx, t, own, Owner{ID: "stranger", Incarnation: own.mine.Incarnation + 1, Epoch: 7})
 	write(ctx, t, own, late)
 	if err := own.claim(ctx, 8); !errors.As(err, &refused) || refused.Legacy.ID != "stranger" {
 		t.Fatalf("behind a late record a stranger was not seen: %v", err)
