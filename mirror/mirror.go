@@ -36,6 +36,7 @@ type Mirror struct {
 	// Of the conductor, nobody else's.
 	topics  map[offsets.TopicID]*topic
 	brokers map[int32]*broker
+	blind   bool // topic configs could not be read when they were last asked for
 }
 
 type home struct {

@@ -108,8 +108,12 @@ func (m *Mirror) look(ctx context.Context, group *sync.WaitGroup) (again bool) {
 	}
 	m.gone(ctx, seen, now)
 	if err := m.describe(ctx, due, now); err != nil && ctx.Err() == nil {
-		m.cfg.Logger.Warn("topic configs could not be read", "err", err)
-		again = true
+		if !m.blind {
+			m.cfg.Logger.Warn("topic configs can't be read, which is tried again until they can", "err", err)
+		}
+		m.blind, again = true, true
+	} else if len(due) > 0 {
+		m.blind = false
 	}
 	if err := m.importAll(ctx); err != nil && ctx.Err() == nil {
 		m.cfg.Logger.Error("topics could not be imported", "err", err)

@@ -176,7 +176,7 @@ func (t *Topology) report(err error) {
 	t.failing = err
 	t.mu.Unlock()
 	switch {
-	case err != nil && (before == nil || before.Error() != err.Error()):
+	case err != nil && before == nil: // which of its addresses is named changes from time to time
 		t.log.Warn("legacy does not answer", "error", err)
 	case err == nil && before != nil:
 		t.log.Info("legacy answers again")
