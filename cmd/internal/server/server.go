@@ -219,7 +219,7 @@ func (s *Server) run(ctx context.Context) error {
 func (s *Server) spawn(ctx context.Context, name string, run func(context.Context) error) {
 	s.group.Go(func() error {
 		err := run(ctx)
-		if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) { // ended from outside, by a deadline too
 			return nil
 		}
 		if err == nil {
