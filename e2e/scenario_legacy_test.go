@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"switchback/e2e/clients"
 	"switchback/e2e/machine"
@@ -113,6 +114,9 @@ func (s *stage) moveAll() {
 	}
 }
 
+// slowestReplay is how many batches per second, over all partitions, replay makes at the least, beside the load of the test.
+const slowestReplay = 1000
+
 // TestAllOfLegacyIsDown: after a flip all brokers of legacy are killed. Producers and consumers of the moved topic go on; when legacy is back,
 // replay catches up exactly, and a rollback works.
 func TestAllOfLegacyIsDown(t *testing.T) {
@@ -134,7 +138,9 @@ func TestAllOfLegacyIsDown(t *testing.T) {
 		s.must(b.Start(s.ctx))
 	}
 	s.must(s.inSync(3))
-	s.must(s.server.CaughtUp(s.ctx, s.topic, int(s.partitions)))
+	began := time.Now()
+	s.must(s.server.CaughtUpWithin(s.ctx, patience+time.Duration(n/slowestReplay)*time.Second, s.topic, int(s.partitions)))
+	t.Logf("replay was level %v after legacy's replicas were in sync", time.Since(began).Round(time.Millisecond))
 	s.steady(100)
 	s.rollback()
 	s.steady(100)

@@ -11,7 +11,7 @@ import (
 // exponential, over about the last eight batches.
 type speed struct {
 	turn   time.Duration // from sending a batch to its answer: what one more batch in the backlog costs
-	delay  time.Duration // from its append to the target to legacy's answer
+	delay  time.Duration // to legacy's answer from its append to the target, or from the answer before it
 	last   time.Time     // of the last answer that moved replay on
 	size   float64       // bytes per batch
 	rate   float64       // forward: offsets per second

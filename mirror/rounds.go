@@ -223,7 +223,7 @@ func (t *twin) answered(f *flight, p *kmsg.ProduceResponseTopicPartition, now ti
 	}
 	t.counts.ReplayedBatches++
 	t.counts.ReplayedBytes += int64(f.size)
-	t.speed.confirmed(now, now.Sub(f.sent), now.Sub(f.appended), f.size)
+	t.speed.confirmed(now, now.Sub(f.sent), now.Sub(later(f.appended, t.speed.last)), f.size)
 	t.notify()
 	t.release(false)
 }

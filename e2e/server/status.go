@@ -104,7 +104,12 @@ func (s *Server) AwaitTopic(ctx context.Context, within time.Duration, topic str
 
 // CaughtUp waits until everything that a topic's home holds is on the other side, whichever way the copy runs.
 func (s *Server) CaughtUp(ctx context.Context, topic string, partitions int) error {
-	return s.AwaitTopic(ctx, time.Minute, topic, partitions, "caught up", func(p Partition) bool {
+	return s.CaughtUpWithin(ctx, time.Minute, topic, partitions)
+}
+
+// CaughtUpWithin is CaughtUp where there is more to copy than a minute is for.
+func (s *Server) CaughtUpWithin(ctx context.Context, within time.Duration, topic string, partitions int) error {
+	return s.AwaitTopic(ctx, within, topic, partitions, "caught up", func(p Partition) bool {
 		return (p.Copy.State == "caught-up" || p.Copy.State == "replaying") && p.Copy.Batches == 0
 	})
 }
