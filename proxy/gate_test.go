@@ -31,6 +31,13 @@ func (targetFunc) Gone(uint64) {}
 
 func (f targetFunc) Submit(c proxy.Caller, req kmsg.Request, done func(proxy.Reply)) { f(c, req, done) }
 
+// noTarget is the target of a test in which nothing may be asked of one.
+func noTarget(t *testing.T) proxy.Target {
+	return targetFunc(func(_ proxy.Caller, req kmsg.Request, _ func(proxy.Reply)) {
+		t.Errorf("%s went to the target", kmsg.NameForKey(req.Key()))
+	})
+}
+
 // produced answers every partition of a Produce with a base offset and a code.
 func produced(req kmsg.Request, base int64, code int16) *kmsg.ProduceResponse {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
@@ -133,7 +140,7 @@ func async(fn func() error) <-chan error {
 
 func TestWatchWaitsForProduceFromBefore(t *testing.T) {
 	for _, acks := range []int16{-1, 0} {
-		g := newGated(t, nil)
+		g := newGated(t, noTarget(t))
 		c := dialRaw(t, g.node)
 		c.write(produceFrame(t, 9, acks, g.b.id, nil, 0))
 		g.reached(1)
@@ -150,7 +157,7 @@ func TestWatchWaitsForProduceFromBefore(t *testing.T) {
 
 func TestDrainWaitsForWhatEnteredBeforeTheHold(t *testing.T) {
 	for _, acks := range []int16{-1, 1, 0} {
-		g := newGated(t, nil)
+		g := newGated(t, noTarget(t))
 		if err := g.p.Watch(g.ctx(patience), g.parts[:1]); err != nil {
 			t.Fatal(err)
 		}
@@ -177,7 +184,7 @@ func TestDrainWaitsForWhatEnteredBeforeTheHold(t *testing.T) {
 }
 
 func TestHeldProduceWaitsAndKeepsItsOrder(t *testing.T) {
-	g := newGated(t, nil)
+	g := newGated(t, noTarget(t))
 	close(g.gate)
 	g.p.Hold(g.parts[:1], "x")
 	if _, err := g.p.Drain(g.ctx(patience), g.parts[:1]); err != nil {
@@ -210,7 +217,7 @@ func TestHeldProduceWaitsAndKeepsItsOrder(t *testing.T) {
 }
 
 func TestOlderRouteIsIgnored(t *testing.T) {
-	g := newGated(t, nil)
+	g := newGated(t, noTarget(t))
 	close(g.gate)
 	g.p.Apply(map[offsets.Partition]proxy.Route{g.parts[0]: {Home: offsets.Legacy, Epoch: 5}})
 	g.p.Hold(g.parts[:1], "x")
@@ -228,7 +235,7 @@ func TestOlderRouteIsIgnored(t *testing.T) {
 }
 
 func TestAbandonClosesWhatIsHeldUntilApply(t *testing.T) {
-	g := newGated(t, nil)
+	g := newGated(t, noTarget(t))
 	close(g.gate)
 	g.p.Hold(g.parts[:1], "x")
 	held := dialRaw(t, g.node)
@@ -257,7 +264,7 @@ func TestAbandonClosesWhatIsHeldUntilApply(t *testing.T) {
 
 func TestLostUpstreamClosesTheClientAndIsTold(t *testing.T) {
 	for _, watched := range []bool{false, true} {
-		g := newGated(t, nil)
+		g := newGated(t, noTarget(t))
 		if watched {
 			if err := g.p.Watch(g.ctx(patience), g.parts[:1]); err != nil {
 				t.Fatal(err)
@@ -286,7 +293,7 @@ func TestLostUpstreamClosesTheClientAndIsTold(t *testing.T) {
 // answered, so that nothing is appended unseen.
 func TestClientGoneProduceIsWaitedFor(t *testing.T) {
 	for _, acks := range []int16{-1, 0} {
-		g := newGated(t, nil)
+		g := newGated(t, noTarget(t))
 		c := dialRaw(t, g.node)
 		c.write(produceFrame(t, 9, acks, g.b.id, nil, 0))
 		g.reached(1)

@@ -187,6 +187,9 @@ func New(cfg Config, target Target, copies Copy) (*Proxy, error) {
 	if len(cfg.Bootstrap) == 0 {
 		return nil, errors.New("configure proxy: no bootstrap address of legacy")
 	}
+	if target == nil {
+		return nil, errors.New("configure proxy: no target")
+	}
 	if cfg.AdvertisedHost == "" {
 		cfg.AdvertisedHost = host
 	}

@@ -72,7 +72,7 @@ func newSeen(t *testing.T, copies proxy.Copy, target proxy.Target) (*seen, *stub
 // blanked where the logs' epoch lists differ.
 func TestEpochsOfRequests(t *testing.T) {
 	copies := &scriptedCopy{epochs: offsets.Epochs{{Epoch: 3, Start: 0}, {Epoch: 5, Start: 40}}, end: 60}
-	s, b, p, node := newSeen(t, copies, nil)
+	s, b, p, node := newSeen(t, copies, noTarget(t))
 	at := func(i int32) offsets.Partition { return offsets.Partition{Topic: b.id, Index: i} }
 	p.Apply(map[offsets.Partition]proxy.Route{
 		at(0): {Home: offsets.Legacy, Epoch: 1, Shown: offsets.Shown{Shift: 4, Relocated: offsets.NotRelocated}},

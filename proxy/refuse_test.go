@@ -135,7 +135,7 @@ func TestDeleteRecordsReachesBothSides(t *testing.T) {
 }
 
 func TestWhatIsNoKafkaEndsItsConnection(t *testing.T) {
-	g := newGated(t, nil)
+	g := newGated(t, noTarget(t))
 	close(g.gate)
 	g.p.Apply(map[offsets.Partition]proxy.Route{g.parts[0]: {Home: offsets.Legacy, Epoch: 1}})
 	produce := produceFrame(t, 9, -1, g.b.id, nil, 0)
