@@ -176,7 +176,7 @@ func (b *flipBench) move(ctx context.Context, command func(context.Context, ...s
 		m, err := command(ctx, topic)
 		switch server.Code(err) {
 		case 0:
-			b.givenUp += m.Attempts - 1
+			b.givenUp += max(m.Attempts-1, 0) // a relocation holds nothing
 			return m, window{began, time.Now().Add(settle)}, nil
 		case server.CodeGivenUp:
 			b.givenUp++

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ var franzValue = make([]byte, 100)
 
 // start starts the producer; end ends it.
 func (l franzLoad) start(t *troubles) (*franz, error) {
-	options := append([]kgo.Opt{kgo.SeedBrokers(l.bootstrap), kgo.ClientID(l.name)}, l.options...)
+	options := append([]kgo.Opt{kgo.SeedBrokers(strings.Split(l.bootstrap, ",")...), kgo.ClientID(l.name)}, l.options...)
 	client, err := kgo.NewClient(options...)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", l.name, err)

@@ -58,8 +58,8 @@ const (
 var protocols = []struct{ name, label string }{{clients.Classic, "classic"}, {clients.Consumer, "KIP-848"}}
 
 // measureRelocations relocates one topic and moves the leaders of the other, by turns.
-func (b *flipBench) measureRelocations(ctx context.Context) (r *relocateBench, err error) {
-	r = &relocateBench{
+func (b *flipBench) measureRelocations(ctx context.Context) (measured *relocateBench, err error) {
+	r := &relocateBench{
 		flipBench: b, felt: map[string]*silence{},
 		ours:  &side{topic: relocatedTopic, bootstrap: b.server.Bootstrap()},
 		stock: &side{topic: stockTopic, bootstrap: b.cluster.Bootstrap()},
