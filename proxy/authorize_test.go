@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"encoding/binary"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -68,6 +69,53 @@ func TestServeThroughAsksLegacyWhoMay(t *testing.T) {
 		c.write(produceFrame(t, 9, -1, g.b.id, nil, 0))
 		return c.codes()[0] == 0
 	})
+}
+
+// What is asked for a client is asked under its id, also when its ApiVersions was
+// answered here and the question is the first thing that legacy gets: a broker's
+// quota, and whoever sorts connections by their first request, would take it for
+// one of ours.
+func TestQuestionsCarryTheIDOfTheClient(t *testing.T) {
+	g := newGated(t, &countingTarget{})
+	close(g.gate)
+	produce := g.b.handle
+	asked := make(chan string, 16)
+	g.b.handle = func(nc net.Conn, h wire.Header, frame []byte) (answer, end bool) {
+		if h.Key == int16(kmsg.Metadata) {
+			select {
+			case asked <- string(h.ClientID):
+			default:
+			}
+		}
+		return produce(nc, h, frame)
+	}
+	g.p.Apply(map[offsets.Partition]proxy.Route{g.parts[0]: {Home: offsets.Target, Epoch: 1}})
+	c := dialRaw(t, g.node)
+	hello, id := kmsg.NewPtrApiVersionsRequest(), "billing"
+	hello.Version = 4
+	frame := wire.AppendRequest(nil, 1, &id, hello)
+	binary.BigEndian.PutUint16(frame[6:], 5) // size, key, version: newer than we speak (KIP-511)
+	c.write(frame)
+	if _, err := c.next(); err != nil {
+		t.Fatal(err)
+	}
+	for len(asked) > 0 {
+		<-asked // of the proxy's own connections
+	}
+	c.write(produceFrame(t, 9, -1, g.b.id, nil, 0))
+	if codes := c.codes(); codes[0] != 0 {
+		t.Fatalf("codes %v", codes)
+	}
+	for {
+		select {
+		case got := <-asked:
+			if got == id {
+				return
+			}
+		default:
+			t.Fatalf("no question carried the id %q of the client", id)
+		}
+	}
 }
 
 // What a client claims in an exchange that legacy refuses opens nothing, not even

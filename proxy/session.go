@@ -45,6 +45,13 @@ func (s *session) principalNow() string {
 	return s.principal
 }
 
+// clientIDNow is what the client calls itself; empty when it hasn't said.
+func (s *session) clientIDNow() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clientID
+}
+
 // note keeps what a request says about the client, for the live view.
 func (s *session) note(set func(s *session)) {
 	s.mu.Lock()
@@ -134,6 +141,7 @@ func (c *conn) runDeferred() {
 // apiVersions notes the client's software (KIP-511), and answers here what legacy
 // would not understand.
 func (c *conn) apiVersions(r request) (way, error) {
+	c.session.note(func(s *session) { s.clientID = string(r.ClientID) })
 	if !advertised(r.Key, r.Version) {
 		return way{}, c.answer(r, unsupportedApiVersions(c.p.topo.Snapshot().ApiVersions))
 	}
@@ -147,7 +155,6 @@ func (c *conn) apiVersions(r request) (way, error) {
 			s.software = strings.TrimSpace(req.ClientSoftwareName + " " + req.ClientSoftwareVersion)
 		})
 	}
-	c.session.note(func(s *session) { s.clientID = string(r.ClientID) })
 	if c.pinned == nil {
 		return way{}, c.answer(r, offlineApiVersions(r.Version, c.p.topo.Snapshot().ApiVersions))
 	}

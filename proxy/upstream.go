@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,13 +86,16 @@ func (u *upstream) push(e expect) {
 	u.count++
 }
 
-// inject writes a request of our own; its answer goes to then, with no slot of
+// inject writes a request of our own, under the client's id: it is for the client
+// that it is asked, so it counts for the client's quota, and whoever sorts
+// connections by their client sees one. Its answer goes to then, with no slot of
 // the client. sending is held and what was decided before has been flushed. When
 // the upstream is dead or dies, then gets an error, from this call or from B.
 func (u *upstream) inject(req kmsg.Request, then func(resp kmsg.Response, err error)) {
 	key, version := req.Key(), req.GetVersion()
 	u.c.injected++
-	u.send(wire.AppendRequest(nil, u.c.injected, &u.c.p.cfg.ClientID, req), expect{
+	id := cmp.Or(u.c.session.clientIDNow(), u.c.p.cfg.ClientID)
+	u.send(wire.AppendRequest(nil, u.c.injected, &id, req), expect{
 		correlation: u.c.injected, key: key, version: version,
 		then: func(frame []byte, err error) bool {
 			var resp kmsg.Response
