@@ -73,6 +73,11 @@ func TestLegacyTroubleDuringAHold(t *testing.T) {
 	rounds := machine.Size(t, "rounds of flips in trouble", 3, 30)
 	s := newStage(t, setting{brokers: 3, partitions: 6, replicas: 3, topic: map[string]string{"min.insync.replicas": "2"}})
 	s.maxEpochs = 1 << 30 // counted and told
+	owner, err := s.cluster.Topic(s.ctx, ownerTopic)
+	s.must(err)
+	if n := len(owner.Partitions[0].Replicas); n != 3 { // the brokers' own default is 1
+		t.Fatalf("the owner topic has %d replicas: a move could not be claimed while its broker is down", n)
+	}
 	s.franzProducer("franz", 300)
 	s.javaConsumer("java-classic", clients.Classic)
 	s.franzReader("reader")

@@ -264,17 +264,38 @@ func (o *ownership) readFrom(ctx context.Context, from, to int64, see func(Owner
 
 // ensureTopic creates the owner topic when it is not there. It is not compacted: it
 // gets a record per start and per flip, and its history is worth keeping.
+//
+// It is replicated, whatever the cluster's default is: no move can be claimed while
+// its leader is away, so one broker's outage would keep everything where it is. A
+// cluster that doesn't take that number (brokers are down, a policy) gets to choose.
 func (o *ownership) ensureTopic(ctx context.Context) error {
-	never := "-1"
+	brokers, err := o.admin.ListBrokers(ctx)
+	if err != nil {
+		return fmt.Errorf("count brokers of legacy: %w", err)
+	}
+	never, two := "-1", "2"
 	configs := map[string]*string{"retention.ms": &never, "retention.bytes": &never}
-	resp, err := o.admin.CreateTopic(ctx, 1, -1, configs, o.topic)
-	if err == nil {
-		err = resp.Err
+	replicas := int16(min(len(brokers), 3))
+	if replicas == 3 {
+		configs["min.insync.replicas"] = &two // an acknowledged claim outlives any one broker
+	}
+	err = o.createTopic(ctx, replicas, configs)
+	if errors.Is(err, kerr.InvalidReplicationFactor) || errors.Is(err, kerr.PolicyViolation) || errors.Is(err, kerr.InvalidConfig) {
+		delete(configs, "min.insync.replicas")
+		err = o.createTopic(ctx, -1, configs)
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s on legacy: %w (create it by hand with one partition, retention.ms=-1, if our principal may not)", o.topic, err)
 	}
 	return nil
+}
+
+func (o *ownership) createTopic(ctx context.Context, replicas int16, configs map[string]*string) error {
+	resp, err := o.admin.CreateTopic(ctx, 1, replicas, configs, o.topic)
+	if err == nil {
+		err = resp.Err
+	}
+	return err
 }
 
 const ownerCatalogKey = "owner"
