@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"switchback/storage/batch"
+	"switchback/storage/batch/codec"
 )
 
 // errRecords is wrapped by everything that makes a batch's records unreadable.
@@ -29,13 +30,13 @@ func eachRecord(h batch.Header, raw []byte, fn func(i int32, r recordFields) err
 	if h.Codec() == batch.CodecNone {
 		return eachPlain(h.NumRecords, payload, fn)
 	}
-	d, err := decompress(h.Codec(), payload)
+	d, err := codec.Open(h.Codec(), payload)
 	if err != nil {
-		return err
+		return asMalformed(err)
 	}
-	defer d.release()
+	defer d.Release()
 	for i := range h.NumRecords {
-		r, err := readFields(d.records)
+		r, err := readFields(d.Reader)
 		if err != nil {
 			return fmt.Errorf("read record %d of %d: %w", i, h.NumRecords, asMalformed(err))
 		}
@@ -43,7 +44,7 @@ func eachRecord(h batch.Header, raw []byte, fn func(i int32, r recordFields) err
 			return err
 		}
 	}
-	if _, err := d.records.ReadByte(); !errors.Is(err, io.EOF) {
+	if _, err := d.ReadByte(); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = fmt.Errorf("bytes follow the last of %d records: %w", h.NumRecords, errRecords)
 		}

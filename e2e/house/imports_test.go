@@ -20,8 +20,10 @@ type edge struct{ from, to, reason string }
 // allowed is the whole list: what is not here is forbidden. Packages of one floor are blind to each other; cmd joins them.
 var allowed = []edge{
 	{"storage", "storage/batch", "a partition's log checks and stamps batch headers"},
+	{"storage", "storage/batch/codec", "records are looked at before they are acknowledged"},
 	{"storage", "storage/wal", "what is acknowledged is in the write-ahead log"},
 	{"storage", "offsets", "epoch lists and digests are arithmetic, and are done once"},
+	{"storage/batch/codec", "storage/batch", "codecs are numbered as a batch's attributes number them"},
 	{"storage/broker", "storage", "the broker gives Kafka's meaning to the engine's logs"},
 	{"storage/broker", "storage/batch", "Produce and Fetch carry batches"},
 	{"storage/broker", "storage/catalog", "topics and their settings are kept there"},

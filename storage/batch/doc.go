@@ -2,8 +2,8 @@
 //
 // It promises never to copy or change record bytes, never to allocate on the
 // paths that walk or patch, and never to panic or to read outside the slice it
-// is given, whatever the slice holds. It does not decompress: what is inside of
-// a compressed batch is the business of whoever validates records.
+// is given, whatever the slice holds. It does not decompress, package codec does:
+// what is inside of a compressed batch is the business of whoever looks at records.
 //
 // The layout, big endian; the CRC covers everything from Attributes on, so the
 // first three fields can be patched without touching it:

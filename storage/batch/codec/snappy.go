@@ -1,10 +1,11 @@
-package storage
+package codec
 
 import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/snappy"
 )
@@ -26,16 +27,17 @@ type snappyReader struct {
 	framed bool
 	buf    []byte // one block, decompressed
 	rest   []byte // of buf, not read yet
+	limit  int    // of one block
 }
 
 func (s *snappyReader) reset(payload []byte) error {
-	s.source, s.rest = payload, nil
+	s.source, s.rest, s.limit = payload, nil, math.MaxInt
 	s.framed = bytes.HasPrefix(payload, xerialMagic)
 	if !s.framed {
 		return nil
 	}
 	if len(payload) < xerialHeader || int32(binary.BigEndian.Uint32(payload[12:])) > 1 {
-		return fmt.Errorf("snappy framing of another version: %w", errRecords)
+		return fmt.Errorf("snappy framing of another version: %w", ErrMalformed)
 	}
 	s.source = payload[xerialHeader:]
 	return nil
@@ -77,7 +79,10 @@ func (s *snappyReader) block() error {
 		return fmt.Errorf("snappy block: %w", err)
 	}
 	if size > maxSnappyRatio*len(block) {
-		return fmt.Errorf("snappy block of %d bytes that claims %d: %w", len(block), size, errRecords)
+		return fmt.Errorf("snappy block of %d bytes that claims %d: %w", len(block), size, ErrMalformed)
+	}
+	if size > s.limit {
+		return fmt.Errorf("snappy block of %d bytes: %w", size, ErrLimit)
 	}
 	if err := strictSnappy(block); err != nil {
 		return err
@@ -96,12 +101,12 @@ func (s *snappyReader) block() error {
 func strictSnappy(block []byte) error {
 	_, n := binary.Uvarint(block)
 	if n <= 0 {
-		return fmt.Errorf("snappy block length: %w", errRecords)
+		return fmt.Errorf("snappy block length: %w", ErrMalformed)
 	}
 	for b := block[n:]; len(b) > 0; {
 		skip, offset := snappyTag(b)
 		if skip > len(b) || offset == 0 {
-			return fmt.Errorf("snappy tag %02x: %w", b[0], errRecords)
+			return fmt.Errorf("snappy tag %02x: %w", b[0], ErrMalformed)
 		}
 		b = b[skip:]
 	}
