@@ -224,10 +224,15 @@ func (r *reading) compare(legacy []legacyBatch) error {
 	if len(legacy) == 0 {
 		return nil
 	}
-	target := r.log.Entries(r.pos, len(legacy)+1) // one more, for a batch that legacy lacks
+	target, err := r.log.Entries(r.pos, len(legacy)+1) // one more, for a batch that legacy lacks
+	if err != nil {
+		return fmt.Errorf("list target's batches: %w", err)
+	}
 	epochs := r.log.Epochs()
 	for _, f := range legacy {
-		target = r.skipDeleted(target, f, len(legacy))
+		if target, err = r.skipDeleted(target, f, len(legacy)); err != nil {
+			return err
+		}
 		if len(target) == 0 {
 			return &difference{at: f.Base, legacy: &f.Entry}
 		}
@@ -246,16 +251,20 @@ func (r *reading) compare(legacy []legacyBatch) error {
 
 // skipDeleted passes over batches of the target in front of f that legacy may
 // lack: below its log start, or taken away by its cleaner.
-func (r *reading) skipDeleted(target []offsets.Entry, f legacyBatch, more int) []offsets.Entry {
+func (r *reading) skipDeleted(target []offsets.Entry, f legacyBatch, more int) ([]offsets.Entry, error) {
 	for {
 		if len(target) == 0 {
-			if target = r.log.Entries(r.pos, more+1); len(target) == 0 {
-				return nil
+			var err error
+			if target, err = r.log.Entries(r.pos, more+1); err != nil {
+				return nil, fmt.Errorf("list target's batches: %w", err)
+			}
+			if len(target) == 0 {
+				return nil, nil
 			}
 		}
 		e := target[0]
 		if e.Last >= f.Base || e.Last >= r.start && !r.policy.compacted {
-			return target
+			return target, nil
 		}
 		if e.Last >= r.start {
 			r.compacted++

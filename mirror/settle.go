@@ -307,7 +307,7 @@ func (t *twin) stand(pos int64) {
 		t.chain, t.seeded = d, true
 	} else {
 		// In the middle of a batch: begin with the whole of it.
-		if e := t.log.Entries(pos, 1); len(e) == 1 && e[0].Base < pos {
+		if e, err := t.log.Entries(pos, 1); err == nil && len(e) == 1 && e[0].Base < pos {
 			pos = e[0].Base
 		}
 		t.chain, t.seeded = t.log.Digest(pos)

@@ -48,8 +48,9 @@ type Log interface {
 	// there is none (yet).
 	Batch(at int64) (Batch, bool, error)
 	// Entries lists at most max durable batches in order, beginning with the one
-	// that contains or follows from.
-	Entries(from int64, max int) []offsets.Entry
+	// that contains or follows from. An error says that they are there and could not
+	// be read.
+	Entries(from int64, max int) ([]offsets.Entry, error)
 	// Digest is the chain over all batches below at; false within a batch and above
 	// what is durable.
 	Digest(at int64) (offsets.Digest, bool)

@@ -61,7 +61,11 @@ func (m *Mirror) Verify(ctx context.Context, p offsets.Partition, progress func(
 	}
 	v.pos = v.From
 	t.mu.Unlock()
-	if e := v.log.Entries(v.From, 1); len(e) == 1 {
+	e, err := v.log.Entries(v.From, 1)
+	if err != nil {
+		return v.Report, fmt.Errorf("verify %s: %w", t, err)
+	}
+	if len(e) == 1 {
 		v.pos = min(v.From, e[0].Base) // legacy's start may lie within a batch
 	}
 	// The chain begins with the target's, so that one comparison speaks for both: it
@@ -123,8 +127,7 @@ func (v *verify) stretch(ctx context.Context) error {
 		return err
 	}
 	if len(found) == 0 {
-		v.legacyEnds()
-		return nil
+		return v.legacyEnds()
 	}
 	last := chain[len(chain)-1]
 	v.countEpochs(found, epochs)
@@ -138,11 +141,16 @@ func (v *verify) stretch(ctx context.Context) error {
 // legacyEnds is for a fetch below the end of the range that returned no batch: on
 // a compacted topic legacy may lack the rest, otherwise the target's next batch is
 // the difference.
-func (v *verify) legacyEnds() {
-	if e := v.log.Entries(v.pos, 1); len(e) == 1 && e[0].Base < v.To && !v.policy.compacted {
+func (v *verify) legacyEnds() error {
+	e, err := v.log.Entries(v.pos, 1)
+	if err != nil {
+		return fmt.Errorf("list target's batches: %w", err)
+	}
+	if len(e) == 1 && e[0].Base < v.To && !v.policy.compacted {
 		v.First = &Difference{Offset: e[0].Base, Target: &e[0]}
 	}
 	v.pos = v.To
+	return nil
 }
 
 // bisect finds the first batch after which the chains differ, and compares from

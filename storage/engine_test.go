@@ -129,7 +129,7 @@ func TestCreateDeleteReset(t *testing.T) {
 	if err := e.Reset(partition, 50); err != nil {
 		t.Fatal(err)
 	}
-	if b := l.Bounds(); b.Start != 50 || b.End != 50 || b.Epoch != -1 || len(l.Entries(0, 9)) != 0 {
+	if b := l.Bounds(); b.Start != 50 || b.End != 50 || b.Epoch != -1 || l.Size() != 0 {
 		t.Fatalf("after Reset: %+v", b)
 	}
 	lead(t, l, 3)

@@ -44,6 +44,7 @@ type block struct {
 	items        []item         // blockItems of them, but in the last block
 	before       offsets.Digest // of everything before the block
 	maxTimestamp int64
+	bytes        int64 // of the batches
 }
 
 // An index is all batches of a log in the order of their offsets, gaps allowed.
@@ -68,6 +69,7 @@ func (x *index) append(i item) {
 	b := x.blocks[len(x.blocks)-1]
 	b.items = append(b.items, i)
 	b.maxTimestamp = max(b.maxTimestamp, i.maxTimestamp)
+	b.bytes += int64(i.size)
 	x.digest = x.digest.Add(i.entry())
 	x.count++
 }
@@ -151,4 +153,20 @@ func (x *index) largestSince(n int) int64 {
 		n++
 	}
 	return largest
+}
+
+// bytesFrom is the size of all items from number n on.
+func (x *index) bytesFrom(n int) int64 {
+	size := int64(0)
+	for n < x.count {
+		b := x.blocks[n/blockItems]
+		if n%blockItems == 0 {
+			size += b.bytes
+			n += len(b.items)
+			continue
+		}
+		size += int64(x.at(n).size)
+		n++
+	}
+	return size
 }

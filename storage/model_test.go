@@ -401,8 +401,21 @@ func (m *machine) checkDigests(t *rapid.T) {
 	for _, b := range n.batches {
 		entries = append(entries, b.entry())
 	}
-	if diff := cmp.Diff(entries, m.log.Entries(0, 1<<20), cmpopts.EquateEmpty()); diff != "" {
+	listed, err := m.log.Entries(0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(entries, listed, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("entries: %s", diff)
+	}
+	size := int64(0)
+	for _, b := range n.batches {
+		if b.LastOffset() >= n.start {
+			size += int64(len(b.raw))
+		}
+	}
+	if got := m.log.Size(); got != size {
+		t.Fatalf("Size() = %d, want %d", got, size)
 	}
 	for at := max(n.origin, n.end-20) - 1; at <= n.end+1; at++ {
 		got, ok := m.log.Digest(at)
@@ -463,16 +476,16 @@ func (m *machine) checkRead(t *rapid.T) {
 
 func (m *machine) checkTimes(t *rapid.T) {
 	ts := epochTime.UnixMilli() - int64(rapid.IntRange(-60, 1010).Draw(t, "ago"))
-	offset, timestamp, _, ok := m.log.OffsetForTime(ts)
+	found, ok, err := m.log.OffsetForTime(ts)
 	wantOffset, wantTimestamp, wantOK := m.naive.forTime(ts)
-	if ok != wantOK || ok && (offset != wantOffset || timestamp != wantTimestamp) {
-		t.Fatalf("OffsetForTime(%d) = %d, %d, %v, want %d, %d, %v", ts, offset, timestamp, ok, wantOffset, wantTimestamp, wantOK)
+	if err != nil || ok != wantOK || ok && (found.Offset != wantOffset || found.Timestamp != wantTimestamp) {
+		t.Fatalf("OffsetForTime(%d) = %+v, %v, %v, want %d, %d, %v", ts, found, ok, err, wantOffset, wantTimestamp, wantOK)
 	}
 	largest, everLargest := m.naive.largestTime()
 	wantOffset, _, _ = m.naive.forTime(largest)
-	offset, timestamp, _, ok = m.log.MaxTimestampOffset()
-	if ok != (largest >= 0) || ok && (offset != wantOffset || timestamp != largest) {
-		t.Fatalf("MaxTimestampOffset = %d, %d, %v, want %d, %d", offset, timestamp, ok, wantOffset, largest)
+	found, ok, err = m.log.MaxTimestampOffset()
+	if err != nil || ok != (largest >= 0) || ok && (found.Offset != wantOffset || found.Timestamp != largest) {
+		t.Fatalf("MaxTimestampOffset = %+v, %v, %v, want %d, %d", found, ok, err, wantOffset, largest)
 	}
 	if b := m.log.Bounds(); b.MaxTimestamp != everLargest {
 		t.Fatalf("bounds %+v, want largest timestamp %d", b, everLargest)

@@ -88,9 +88,9 @@ func TestEveryCodecIsReadAndLeftAlone(t *testing.T) {
 			if got := readAll(t, l, 0); !bytes.Equal(got[:len(want)], want) {
 				t.Fatal("the batch was changed")
 			}
-			offset, ts, epoch, ok := l.OffsetForTime(epochTime.UnixMilli() + 6)
-			if !ok || offset != 6 || ts != epochTime.UnixMilli()+6 || epoch != 0 {
-				t.Fatalf("OffsetForTime = %d, %d, %d, %v", offset, ts, epoch, ok)
+			found, ok, err := l.OffsetForTime(epochTime.UnixMilli() + 6)
+			if want := (storage.Found{Offset: 6, Timestamp: epochTime.UnixMilli() + 6}); err != nil || !ok || found != want {
+				t.Fatalf("OffsetForTime = %+v, %v, %v", found, ok, err)
 			}
 
 			// Null keys are seen inside of it.

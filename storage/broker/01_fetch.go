@@ -190,10 +190,14 @@ func (f *fetch) readable(b storage.Bounds) int64 {
 const countStep = 256
 
 // count is how many bytes the fetch could read from the partition, at most what
-// it asked for. It looks at each batch once, however often it is called.
+// it asked for. It looks at each batch once, however often it is called. What
+// cannot be listed counts as enough: the read will say why.
 func (p *fetchPart) count(end int64) int {
 	for p.counted < end && p.bytes < p.maxBytes {
-		entries := p.log.Entries(p.counted, countStep)
+		entries, err := p.log.Entries(p.counted, countStep)
+		if err != nil {
+			return p.maxBytes
+		}
 		if len(entries) == 0 || entries[0].Base >= end {
 			break
 		}

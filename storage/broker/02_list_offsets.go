@@ -107,9 +107,9 @@ func listOffset(l *storage.Log, timestamp int64, committed bool, out *kmsg.ListO
 		end = bounds.Stable
 	}
 	var (
-		offset, at int64
-		epoch      int32
-		ok         bool
+		found storage.Found
+		ok    bool
+		err   error
 	)
 	switch timestamp {
 	case latestTimestamp:
@@ -121,11 +121,14 @@ func listOffset(l *storage.Log, timestamp int64, committed bool, out *kmsg.ListO
 	case latestTieredTimestamp, pendingUploadTimestamp:
 		return
 	case maxTimestamp:
-		offset, at, epoch, ok = l.MaxTimestampOffset()
+		found, ok, err = l.MaxTimestampOffset()
 	default:
-		offset, at, epoch, ok = l.OffsetForTime(timestamp)
+		found, ok, err = l.OffsetForTime(timestamp)
 	}
-	if ok && offset < end {
-		out.Offset, out.Timestamp, out.LeaderEpoch = offset, at, epoch
+	switch {
+	case err != nil:
+		out.ErrorCode = codeFor(err, false)
+	case ok && found.Offset < end:
+		out.Offset, out.Timestamp, out.LeaderEpoch = found.Offset, found.Timestamp, found.Epoch
 	}
 }

@@ -7,9 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"switchback/storage"
-	"switchback/storage/batch"
 )
 
 // DescribeLogDirs: v1-5
@@ -24,16 +21,10 @@ import (
 //   - v4: total and usable bytes (KIP-827)
 //   - v5: cordoned directories (KIP-1066): never
 
-func (b *Broker) describeLogDirs(c Caller, req *kmsg.DescribeLogDirsRequest, done func(Reply)) {
+func (b *Broker) describeLogDirs(req *kmsg.DescribeLogDirsRequest, done func(Reply)) {
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
-	work := func(<-chan struct{}) {
-		resp.Dirs = append(resp.Dirs, b.logDir(req))
-		done(Reply{Message: resp})
-	}
-	// Every batch of every partition may have to be counted.
-	if !b.polls.run(c.Connection, work) {
-		work(nil)
-	}
+	resp.Dirs = append(resp.Dirs, b.logDir(req))
+	done(Reply{Message: resp})
 }
 
 func (b *Broker) logDir(req *kmsg.DescribeLogDirsRequest) kmsg.DescribeLogDirsResponseDir {
@@ -74,26 +65,11 @@ func appendLogs(list []kmsg.DescribeLogDirsResponseDirTopic, t *topic, asked []i
 			continue
 		}
 		p := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
-		p.Partition, p.Size = int32(i), logSize(l)
+		p.Partition, p.Size = int32(i), l.Size()
 		out.Partitions = append(out.Partitions, p)
 	}
 	if len(out.Partitions) == 0 {
 		return list
 	}
 	return append(list, out)
-}
-
-// logSize is the size of a log's batches in bytes.
-func logSize(l *storage.Log) int64 {
-	size, from := int64(0), l.Bounds().Start
-	for {
-		entries := l.Entries(from, 16*countStep)
-		if len(entries) == 0 {
-			return size
-		}
-		for _, e := range entries {
-			size += int64(e.Length) + batch.Overhead
-		}
-		from = entries[len(entries)-1].Last + 1
-	}
 }

@@ -176,7 +176,7 @@ func (b *Broker) Submit(c Caller, req kmsg.Request, done func(Reply)) {
 	case *kmsg.DescribeConfigsRequest:
 		b.describeConfigs(req, done)
 	case *kmsg.DescribeLogDirsRequest:
-		b.describeLogDirs(c, req, done)
+		b.describeLogDirs(req, done)
 	default:
 		done(Reply{})
 	}
