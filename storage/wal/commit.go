@@ -6,6 +6,7 @@ import "fmt"
 type frame struct {
 	buf     []byte // frameHeader bytes of room, then records
 	records uint32
+	first   uint64 // number of the first record, 0 before there is one
 	waiters []waiter
 	room    int64    // to give back once told
 	at      Location // of the frame itself
@@ -70,17 +71,17 @@ func (w *WAL) persist(f *frame) error {
 	if !w.current.fits(size) {
 		next := w.current.info
 		next.number++
-		next.firstLSN = w.nextLSN
+		next.firstLSN, next.firstRecord = w.nextLSN, f.first
 		s, err := createSegment(&w.cfg, next, size)
 		if err != nil {
 			return err
 		}
-		w.segments.add(s)
+		w.segments.add(s.info, s.file)
 		w.current = s
 	}
 	s := w.current
 	buf, err := sealFrame(f.buf, s.info.salt, frameInfo{
-		lsn: w.nextLSN, incarnation: s.info.incarnation, segment: s.info.number, records: f.records,
+		lsn: w.nextLSN, incarnation: s.info.incarnation, segment: s.info.number, records: f.records, first: f.first,
 	})
 	if err != nil {
 		return err
@@ -102,6 +103,7 @@ func (w *WAL) seal() {
 	}
 	f := &frame{}
 	f.reset(frameHeader)
+	f.first = w.Next()
 	if err := w.persist(f); err != nil {
 		_ = w.die(err) // Close returns it
 	}

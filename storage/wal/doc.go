@@ -6,8 +6,10 @@
 // the order in which Append was called; a torn group at the end, which nobody
 // was told of, disappears at the next Open; anything else that does not read as
 // it was written makes Open refuse with the file and the offset (CorruptError).
-// It does not know what a record means, does not delete segments and does not
-// replicate: durability is that of the disk below Dir.
+// Records are counted from 1 on, across restarts. Trim removes the oldest of them,
+// a segment at a time; what must still be there is the caller's to know.
+// It does not know what a record means and does not replicate: durability is that
+// of the disk below Dir.
 //
 // One blind spot is inherent: after a crash, damage to the very last group looks
 // like a group that was being written. A clean Close puts a seal behind it.
@@ -15,13 +17,15 @@
 // # Format
 //
 // Little endian. Dir holds segments, named by their number, <16 hex digits>.wal,
-// dense and ascending. A segment is a 4096-byte header and frames:
+// dense and ascending from the oldest that was not trimmed on. A segment is a 4096-byte header and frames:
 //
-//	header  0 magic "SBWAL\x00\x00\x01"   8 folder [16]   24 segment u64
-//	       32 incarnation u64   40 first LSN u64   48 salt u32   52 CRC-32C of 0..52
+//	header  0 magic "SBWAL\x00\x00\x02"   8 folder [16]   24 segment u64
+//	       32 incarnation u64   40 first LSN u64   48 first record u64
+//	       56 salt u32   60 CRC-32C of 0..60
 //	frame   0 magic u32   4 body length u32   8 LSN u64   16 incarnation u64
-//	       24 segment u32   28 records u32   32 CRC-32C of the body
-//	       36 CRC-32C of 0..36   40 body; the next frame starts at a multiple of 512
+//	       24 segment u32   28 records u32   32 first record u64
+//	       40 CRC-32C of the body   44 CRC-32C of 0..44   48 body; the next frame
+//	       starts at a multiple of 512
 //	record  0 kind u8   1 zero [3]   4 partition u32   8 topic [16]
 //	       24 head length u32   28 body length u32   32 head, body
 //

@@ -5,10 +5,12 @@ import (
 	"fmt"
 )
 
-// Errors told to a Waiter and returned by Reserve; test with errors.Is.
+// Errors told to a Waiter, and returned by Reserve and ReadAt; test with errors.Is.
 var (
 	ErrDead   = errors.New("write-ahead log has failed")
 	ErrClosed = errors.New("write-ahead log is closed")
+	// ErrTrimmed: the place was in a segment that Trim has removed.
+	ErrTrimmed = errors.New("write-ahead log was trimmed there")
 )
 
 // A CorruptError is a log whose bytes cannot be believed. Open changes nothing

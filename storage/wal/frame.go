@@ -9,7 +9,7 @@ import (
 
 const (
 	frameMagic  = 0x4d524657 // "WFRM"
-	frameHeader = 40
+	frameHeader = 48
 	recordSize  = 32 // of a record's fixed part
 	sector      = 512
 
@@ -69,6 +69,7 @@ type frameInfo struct {
 	incarnation uint64
 	segment     uint32
 	records     uint32
+	first       uint64 // number of the first record
 	bodyCRC     uint32
 }
 
@@ -91,8 +92,9 @@ func sealFrame(buf []byte, salt uint32, i frameInfo) ([]byte, error) {
 	le.PutUint64(buf[16:], i.incarnation)
 	le.PutUint32(buf[24:], i.segment)
 	le.PutUint32(buf[28:], i.records)
-	le.PutUint32(buf[32:], crc32.Update(salt, castagnoli, buf[frameHeader:]))
-	le.PutUint32(buf[36:], crc32.Update(salt, castagnoli, buf[:36]))
+	le.PutUint64(buf[32:], i.first)
+	le.PutUint32(buf[40:], crc32.Update(salt, castagnoli, buf[frameHeader:]))
+	le.PutUint32(buf[44:], crc32.Update(salt, castagnoli, buf[:44]))
 	return append(buf, zeros[:padded(int64(len(buf)))-int64(len(buf))]...), nil
 }
 
@@ -102,7 +104,7 @@ func readFrameHeader(b []byte, salt uint32) (frameInfo, error) {
 		return frameInfo{}, fmt.Errorf("frame cut after %d bytes: %w", len(b), errFrame)
 	}
 	le := binary.LittleEndian
-	if le.Uint32(b) != frameMagic || le.Uint32(b[36:]) != crc32.Update(salt, castagnoli, b[:36]) {
+	if le.Uint32(b) != frameMagic || le.Uint32(b[44:]) != crc32.Update(salt, castagnoli, b[:44]) {
 		return frameInfo{}, errFrame
 	}
 	return frameInfo{
@@ -111,7 +113,8 @@ func readFrameHeader(b []byte, salt uint32) (frameInfo, error) {
 		incarnation: le.Uint64(b[16:]),
 		segment:     le.Uint32(b[24:]),
 		records:     le.Uint32(b[28:]),
-		bodyCRC:     le.Uint32(b[32:]),
+		first:       le.Uint64(b[32:]),
+		bodyCRC:     le.Uint32(b[40:]),
 	}, nil
 }
 

@@ -134,7 +134,7 @@ func TestPowerFailure(t *testing.T) {
 			}
 			all.Add(1)
 			cutHere := random.IntN(15) == 0
-			err := w.Append(r, waiterFunc(func(_ wal.Location, err error) {
+			_, err := w.Append(r, waiterFunc(func(_ wal.Location, err error) {
 				defer all.Done()
 				if err != nil {
 					t.Error(err)

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,15 +14,17 @@ import (
 //
 // What it demands, and what it concludes where the demand is not met:
 //
+//   - The first segment begins at or below the oldest record that is wanted. What
+//     is wholly below it is not read any more, and removed.
 //   - Segment numbers are dense and headers readable: otherwise corrupt. A segment
 //     gets its name only after its header is durable, so a crash cannot do it.
-//   - LSNs are dense across frames and segments: otherwise corrupt.
+//   - LSNs and record numbers are dense across frames and segments: otherwise corrupt.
 //   - Where no frame can be read, none can be read behind that place either. If
 //     one can, corrupt. If not, what stands there was being written at the crash,
 //     and nobody was told of it.
 //
 // Everything is checked before anything on the disk is changed.
-func (w *WAL) recover(replay func(Record, Location) error) error {
+func (w *WAL) recover(replay func(Record, uint64, Location) error) error {
 	if err := os.MkdirAll(w.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("create write-ahead log: %w", err)
 	}
@@ -29,36 +32,87 @@ func (w *WAL) recover(replay func(Record, Location) error) error {
 	if err != nil {
 		return fmt.Errorf("list write-ahead log: %w", err)
 	}
-	scan := scanner{cfg: &w.cfg, replay: replay, nextLSN: 1}
-	for i, number := range numbers {
-		if want := uint32(i) + 1; number != want {
+	wanted, useless, err := w.wanted(numbers)
+	if err != nil {
+		return err
+	}
+	scan := scanner{cfg: &w.cfg, replay: replay, oldest: w.cfg.Oldest, nextLSN: 1, nextRecord: 1}
+	for i, number := range wanted {
+		if want := wanted[0] + uint32(i); number != want {
 			return &CorruptError{filepath.Join(w.cfg.Dir, segmentName(want)), 0, "the segment is missing"}
 		}
-		s, err := scan.segment(number)
+		s, err := scan.segment(number, i == 0)
 		if s != nil {
-			w.segments.add(s)
+			w.segments.add(s.info, s.file)
 			w.current = s
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := w.clean(leftovers); err != nil {
+	if len(wanted) > 0 && scan.nextRecord < w.cfg.Oldest {
+		return &CorruptError{w.current.path, w.current.pos, fmt.Sprintf("the log ends before record %d, but record %d and what follows are wanted", scan.nextRecord, w.cfg.Oldest)}
+	}
+	last := uint32(0)
+	if len(wanted) > 0 {
+		last = wanted[len(wanted)-1]
+		if w.current.pos == segmentHeader {
+			last-- // clean removes it
+		}
+	}
+	if err := w.clean(slices.Concat(leftovers, useless)); err != nil {
 		return fmt.Errorf("clean up write-ahead log: %w", err)
 	}
-	w.nextLSN = scan.nextLSN
+	w.nextLSN, w.next = scan.nextLSN, scan.nextRecord
 	s, err := createSegment(&w.cfg, segmentInfo{
 		folder:      w.cfg.Folder,
-		number:      uint32(w.segments.len()) + 1,
+		number:      last + 1,
 		incarnation: scan.incarnation + 1,
 		firstLSN:    w.nextLSN,
+		firstRecord: w.next,
 	}, 0)
 	if err != nil {
 		return err
 	}
-	w.segments.add(s)
+	w.segments.add(s.info, s.file)
 	w.current = s
 	return nil
+}
+
+// wanted splits the segments into those that hold records from cfg.Oldest on, with
+// everything behind them, and the names of those that do not.
+func (w *WAL) wanted(numbers []uint32) (wanted []uint32, useless []string, err error) {
+	if len(numbers) == 0 && w.cfg.Oldest > 1 {
+		return nil, nil, &CorruptError{w.cfg.Dir, 0, fmt.Sprintf("there is no segment, but record %d and what follows it are wanted", w.cfg.Oldest)}
+	}
+	first := 0
+	for i := 1; i < len(numbers); i++ { // what the next begins with, this one does not hold
+		info, err := w.header(numbers[i])
+		if err != nil {
+			break // the scan says what is wrong with it
+		}
+		if info.firstRecord > w.cfg.Oldest {
+			break
+		}
+		first = i
+	}
+	for _, number := range numbers[:first] {
+		useless = append(useless, segmentName(number))
+	}
+	return numbers[first:], useless, nil
+}
+
+func (w *WAL) header(number uint32) (segmentInfo, error) {
+	f, err := w.cfg.OpenFile(filepath.Join(w.cfg.Dir, segmentName(number)), os.O_RDWR)
+	if err != nil {
+		return segmentInfo{}, err
+	}
+	b := make([]byte, segmentHeader)
+	_, err = f.ReadAt(b, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return segmentInfo{}, err
+	}
+	return decodeSegmentInfo(b)
 }
 
 // clean makes what was read durable before anybody is shown it (a killed process
@@ -109,15 +163,17 @@ func listSegments(dir string) (numbers []uint32, leftovers []string, err error) 
 // A scanner reads segment after segment.
 type scanner struct {
 	cfg         *Config
-	replay      func(Record, Location) error
+	replay      func(Record, uint64, Location) error
+	oldest      uint64
 	nextLSN     uint64
+	nextRecord  uint64
 	incarnation uint64
 	buf         []byte // holds one whole segment
 }
 
 // segment reads one segment and returns it open, positioned behind its last
 // readable frame; also with an error, so that the caller closes it.
-func (s *scanner) segment(number uint32) (*segment, error) {
+func (s *scanner) segment(number uint32, first bool) (*segment, error) {
 	path := filepath.Join(s.cfg.Dir, segmentName(number))
 	stat, err := os.Stat(path)
 	if err != nil {
@@ -137,14 +193,20 @@ func (s *scanner) segment(number uint32) (*segment, error) {
 		one.info.number = number
 		return one, &CorruptError{path, 0, err.Error()}
 	}
-	if err := s.checkHeader(one, number); err != nil {
+	if err := s.checkHeader(one, number, first); err != nil {
 		return one, err
 	}
 	return one, s.frames(one)
 }
 
-func (s *scanner) checkHeader(one *segment, number uint32) error {
+func (s *scanner) checkHeader(one *segment, number uint32, first bool) error {
 	info := one.info
+	if first { // what was before it was trimmed
+		if oldest := max(s.oldest, 1); info.firstRecord > oldest {
+			return &CorruptError{one.path, 0, fmt.Sprintf("the log begins with record %d, but record %d and what follows are wanted", info.firstRecord, oldest)}
+		}
+		s.nextLSN, s.nextRecord = info.firstLSN, info.firstRecord
+	}
 	one.info.number = number
 	switch {
 	case info.number != number:
@@ -155,6 +217,8 @@ func (s *scanner) checkHeader(one *segment, number uint32) error {
 		return &CorruptError{one.path, 0, fmt.Sprintf("the segment is of incarnation %d, the one before of %d", info.incarnation, s.incarnation)}
 	case info.firstLSN != s.nextLSN:
 		return &CorruptError{one.path, 0, fmt.Sprintf("the segment begins with group %d, the one before ends before group %d", info.firstLSN, s.nextLSN)}
+	case info.firstRecord != s.nextRecord:
+		return &CorruptError{one.path, 0, fmt.Sprintf("the segment begins with record %d where record %d was expected", info.firstRecord, s.nextRecord)}
 	}
 	s.incarnation, s.nextLSN = info.incarnation, info.firstLSN
 	return nil
@@ -170,9 +234,17 @@ func (s *scanner) frames(one *segment) error {
 		if info.lsn != s.nextLSN || info.segment != one.info.number || info.incarnation != one.info.incarnation {
 			return &CorruptError{one.path, one.pos, fmt.Sprintf("group %d of segment %d where group %d was expected", info.lsn, info.segment, s.nextLSN)}
 		}
+		if info.first != s.nextRecord {
+			return &CorruptError{one.path, one.pos, fmt.Sprintf("group %d begins with record %d where record %d was expected", info.lsn, info.first, s.nextRecord)}
+		}
 		at := Location{Segment: info.segment, Offset: uint32(one.pos) + frameHeader + recordSize}
 		err = eachRecord(body, info.records, func(r Record, offset int) error {
-			return s.replay(r, Location{Segment: at.Segment, Offset: at.Offset + uint32(offset)})
+			number := s.nextRecord
+			s.nextRecord++
+			if number < s.oldest {
+				return nil
+			}
+			return s.replay(r, number, Location{Segment: at.Segment, Offset: at.Offset + uint32(offset)})
 		})
 		if err != nil {
 			return &CorruptError{one.path, one.pos, err.Error()}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	segmentMagic  = "SBWAL\x00\x00\x01"
+	segmentMagic  = "SBWAL\x00\x00\x02"
 	segmentHeader = 4096
 	segmentSuffix = ".wal"
 	tempSuffix    = ".tmp"
@@ -51,6 +51,7 @@ type segmentInfo struct {
 	number      uint32
 	incarnation uint64
 	firstLSN    uint64
+	firstRecord uint64 // number of the first record, there or yet to come
 	salt        uint32
 }
 
@@ -62,8 +63,9 @@ func (i segmentInfo) encode() []byte {
 	le.PutUint64(b[24:], uint64(i.number))
 	le.PutUint64(b[32:], i.incarnation)
 	le.PutUint64(b[40:], i.firstLSN)
-	le.PutUint32(b[48:], i.salt)
-	le.PutUint32(b[52:], crc32.Checksum(b[:52], castagnoli))
+	le.PutUint64(b[48:], i.firstRecord)
+	le.PutUint32(b[56:], i.salt)
+	le.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
 
@@ -73,17 +75,21 @@ func decodeSegmentInfo(b []byte) (segmentInfo, error) {
 		return i, fmt.Errorf("segment header cut after %d bytes", len(b))
 	}
 	le := binary.LittleEndian
-	if string(b[:8]) != segmentMagic {
-		return i, errors.New("no segment of this format")
+	if string(b[:7]) != segmentMagic[:7] {
+		return i, errors.New("no segment of a write-ahead log")
 	}
-	if le.Uint32(b[52:]) != crc32.Checksum(b[:52], castagnoli) {
+	if b[7] != segmentMagic[7] {
+		return i, fmt.Errorf("format %d, this version reads %d", b[7], segmentMagic[7])
+	}
+	if le.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
 		return i, errors.New("segment header fails its checksum")
 	}
 	copy(i.folder[:], b[8:])
 	i.number = uint32(le.Uint64(b[24:]))
 	i.incarnation = le.Uint64(b[32:])
 	i.firstLSN = le.Uint64(b[40:])
-	i.salt = le.Uint32(b[48:])
+	i.firstRecord = le.Uint64(b[48:])
+	i.salt = le.Uint32(b[56:])
 	return i, nil
 }
 

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	Dir          string
 	Folder       [16]byte // segments of another folder are refused
+	Oldest       uint64   // records below it are not wanted, and their segments may be missing; 0: all are
+	KeepBytes    int64    // segments that Trim could remove stay readable until the later ones hold that much
 	SegmentBytes int64    // size of a segment; default 64 MiB, at least 64 KiB, below 2 GiB
 	QueueBytes   int64    // bound of what is queued and not told yet; default 64 MiB, at least 1 MiB
 	FrameBytes   int      // a group ends at this size; default 1 MiB: larger syncs fall off a cliff
@@ -79,13 +81,15 @@ type WAL struct {
 	mu     sync.Mutex // guards what follows
 	queue  []*frame   // oldest first; appenders fill the last one
 	free   []*frame
+	next   uint64 // number of the next record
 	closed bool
 
 	kick    chan struct{} // capacity 1: the queue is not empty, or closed
 	durable chan *frame   // committer to announcer
 	done    sync.WaitGroup
 
-	segments segments // of which the last is the committer's
+	trimming sync.Mutex // one Trim at a time
+	segments segments   // of which the last is the committer's
 	current  *segment
 	nextLSN  uint64 // committer only
 
@@ -93,11 +97,11 @@ type WAL struct {
 	err  atomic.Pointer[error]
 }
 
-// Open recovers the log in cfg.Dir, calls replay for every durable record in
-// order, and starts the two goroutines. Head and Body are valid during the call.
+// Open recovers the log in cfg.Dir, calls replay for every durable record from
+// cfg.Oldest on, in order, and starts the two goroutines. Head and Body are valid during the call.
 // An error of replay makes that place corrupt. Errors: CorruptError, or what the
 // operating system said.
-func Open(cfg Config, replay func(Record, Location) error) (*WAL, error) {
+func Open(cfg Config, replay func(r Record, number uint64, at Location) error) (*WAL, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
@@ -140,26 +144,38 @@ func (w *WAL) Unreserve(n int) { w.room.Release(w.clip(int64(n))) }
 
 func (w *WAL) clip(n int64) int64 { return min(n, w.cfg.QueueBytes) }
 
-// Append queues a record for which room was reserved, and copies it. It never
-// blocks. A log that is dead tells the Waiter so. The only error is ErrClosed:
+// Append queues a record for which room was reserved, copies it, and returns its
+// number: records are counted from 1 on, across restarts. It never blocks. A log that is dead tells the Waiter so. The only error is ErrClosed:
 // the Waiter is not told then, and the room is free again.
-func (w *WAL) Append(r Record, wait Waiter) error {
+func (w *WAL) Append(r Record, wait Waiter) (number uint64, err error) {
 	n := Size(len(r.Head), len(r.Body))
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		w.Unreserve(n)
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	f := w.tail(n)
 	at := len(f.buf)
+	number = w.next
+	w.next++
+	if f.records == 0 {
+		f.first = number
+	}
 	f.buf = r.appendTo(f.buf)
 	f.records++
 	f.room += w.clip(int64(n))
 	f.waiters = append(f.waiters, waiter{wait, uint32(at + recordSize)})
 	w.mu.Unlock()
 	w.wake()
-	return nil
+	return number, nil
+}
+
+// Next is the number that the next record gets.
+func (w *WAL) Next() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
 }
 
 // Pass queues a Waiter without a record: it is told in its turn, after all that
@@ -201,12 +217,14 @@ func (w *WAL) wake() {
 	}
 }
 
-// ReadAt fills b from the bytes skip behind at, which must be durable.
+// ReadAt fills b from the bytes skip behind at, which must be durable. Errors:
+// ErrTrimmed, ErrClosed, what the operating system said.
 func (w *WAL) ReadAt(b []byte, at Location, skip int64) error {
-	f := w.segments.file(at.Segment)
-	if f == nil {
-		return fmt.Errorf("read segment %d: %w", at.Segment, ErrClosed)
+	f, err := w.segments.acquire(at.Segment)
+	if err != nil {
+		return fmt.Errorf("read segment %d: %w", at.Segment, err)
 	}
+	defer func() { _ = f.release() }() // a reader's file: nothing is lost with it
 	if _, err := f.ReadAt(b, int64(at.Offset)+skip); err != nil {
 		return fmt.Errorf("read %d bytes of segment %d at %d: %w", len(b), at.Segment, int64(at.Offset)+skip, err)
 	}

@@ -33,7 +33,7 @@ type found struct {
 	at      []wal.Location
 }
 
-func (f *found) replay(r wal.Record, at wal.Location) error {
+func (f *found) replay(r wal.Record, _ uint64, at wal.Location) error {
 	r.Head, r.Body = bytes.Clone(r.Head), bytes.Clone(r.Body)
 	f.records = append(f.records, r)
 	f.at = append(f.at, at)
@@ -91,7 +91,7 @@ func put(t *testing.T, w *wal.WAL, r wal.Record) *outcome {
 		t.Fatal(err)
 	}
 	o := newOutcome()
-	if err := w.Append(r, o); err != nil {
+	if _, err := w.Append(r, o); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -188,7 +188,7 @@ func TestWaitersAreToldInOrder(t *testing.T) {
 					w.Unreserve(wal.Size(len(r.Head), len(r.Body)))
 					err = w.Pass(tell)
 				} else {
-					err = w.Append(r, tell)
+					_, err = w.Append(r, tell)
 				}
 				order.Unlock()
 				if err != nil {
@@ -227,7 +227,7 @@ func TestQueueIsBounded(t *testing.T) {
 				return
 			}
 			told.Add(1)
-			_ = w.Append(r, waiterFunc(func(wal.Location, error) { told.Done() }))
+			_, _ = w.Append(r, waiterFunc(func(wal.Location, error) { told.Done() }))
 			queued <- i
 		}
 		close(queued)
@@ -374,7 +374,7 @@ func TestClosedLogRefuses(t *testing.T) {
 	}
 	closeWAL(t, w)
 	closeWAL(t, w)
-	if err := w.Append(record(1, 10), newOutcome()); !errors.Is(err, wal.ErrClosed) {
+	if _, err := w.Append(record(1, 10), newOutcome()); !errors.Is(err, wal.ErrClosed) {
 		t.Fatalf("Append = %v", err)
 	}
 	if err := w.Pass(newOutcome()); !errors.Is(err, wal.ErrClosed) {
