@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,15 +48,22 @@ func (t *twin) take(now time.Time, w *writer) *flight {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flight = nil
+	if errors.Is(err, errUnreadable) {
+		t.refuse(now, false, err.Error(), "what stands in objects is read again until the object store answers; roll back waits for it")
+		return nil
+	}
 	t.refuse(now, true, err.Error(), "this batch cannot be replayed by this version: roll back is not possible while it stands")
 	return nil
 }
+
+// errUnreadable: the target holds the batch and cannot read it now.
+var errUnreadable = errors.New("target cannot read a batch of its own")
 
 // load reads the batch at f.base into the buffer of w.
 func (f *flight) load(log Log, w *writer) error {
 	b, ok, err := log.Batch(f.base)
 	if err != nil {
-		return fmt.Errorf("read target at %d: %w", f.base, err)
+		return fmt.Errorf("%w: at %d: %w", errUnreadable, f.base, err)
 	}
 	if !ok {
 		return fmt.Errorf("read target at %d: no durable batch there", f.base)

@@ -1,6 +1,8 @@
 package offsets
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 )
@@ -41,6 +43,11 @@ type Partition struct {
 }
 
 func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.Index) }
+
+// Compare orders partitions by topic id, then by index: -1, 0 or +1.
+func (p Partition) Compare(o Partition) int {
+	return cmp.Or(bytes.Compare(p.Topic[:], o.Topic[:]), cmp.Compare(p.Index, o.Index))
+}
 
 // A Side is one of the two clusters.
 type Side uint8

@@ -75,15 +75,13 @@ func (l *Log) Append(raw []byte, m Meta, done func(Appended)) {
 	batch.SetLeaderEpoch(raw, h.LeaderEpoch)
 	op.answer.Base, op.answer.Last = h.BaseOffset, h.LastOffset()
 	op.generation = l.generation
-	err := l.engine.wal.Append(wal.Record{
-		Kind: kindLeader, Topic: l.partition.Topic, Partition: l.partition.Index, Head: head, Body: raw,
-	}, op)
+	err := l.append(wal.Record{Kind: kindLeader, Head: head, Body: raw}, op)
 	if err == nil {
 		l.take(h, marker{}, len(head), now)
 	}
 	l.mu.Unlock()
 	if err != nil {
-		op.tell(failed(translate(err)))
+		op.tell(failed(err))
 	}
 }
 

@@ -1,13 +1,20 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"switchback/offsets"
+	"switchback/storage/cache"
+	"switchback/storage/catalog"
+	"switchback/storage/object"
 	"switchback/storage/wal"
 )
 
@@ -15,19 +22,28 @@ import (
 // may be called from any goroutine, but those that wait (Create, Reset,
 // DeleteTopic, Close) not from a completion.
 type Engine struct {
-	cfg  Config
-	lock *os.File
-	wal  *wal.WAL
+	cfg     Config
+	lock    *os.File
+	catalog catalog.Catalog
+	store   object.Store
+	cold    *cache.Cache
+	wal     *wal.WAL
+	flusher *flusher
+	closers []io.Closer // what Open opened beside the WAL
 
-	mu     sync.RWMutex // guards what follows
-	logs   map[offsets.Partition]*Log
-	closed bool
+	unflushed atomic.Int64 // bytes of batches since the last flush began
+
+	mu      sync.RWMutex // guards what follows
+	logs    map[offsets.Partition]*Log
+	deleted map[offsets.Partition]uint64 // logs whose state is still in the catalog -> record that deleted them
+	closed  bool
 
 	touched []*Log // announcer only: logs of the group that is being told
 }
 
-// Open takes the lock of cfg.Dir, recovers all logs from the WAL and opens them,
-// none of them leading. Errors: ErrLocked, ErrForeign, CorruptError.
+// Open takes the lock of cfg.Dir, recovers all logs from the catalog and the WAL
+// and opens them, none of them leading. Errors: ErrLocked, ErrForeign,
+// CorruptError, and what the catalog and the object store say.
 func Open(cfg Config) (*Engine, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -39,11 +55,48 @@ func Open(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, lock: lock, logs: make(map[offsets.Partition]*Log)}
+	e := &Engine{
+		cfg: cfg, lock: lock, catalog: cfg.Catalog, store: cfg.Store,
+		logs: make(map[offsets.Partition]*Log), deleted: make(map[offsets.Partition]uint64),
+	}
 	if err := e.open(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, e.closeParts(), lock.Close())
 	}
 	return e, nil
+}
+
+// openParts opens the catalog and the store if they were not given.
+func (e *Engine) openParts() error {
+	if e.catalog == nil {
+		c, err := catalog.OpenBolt(filepath.Join(e.cfg.Dir, catalogName))
+		if err != nil {
+			return err
+		}
+		e.catalog = c
+		e.closers = append(e.closers, c)
+	}
+	if e.store == nil {
+		s, err := object.OpenDir(filepath.Join(e.cfg.Dir, objectsName))
+		if err != nil {
+			return err
+		}
+		e.store = s
+		e.closers = append(e.closers, s)
+	}
+	var err error
+	e.cold, err = cache.New(e.store, e.cfg.CacheBytes)
+	return err
+}
+
+func (e *Engine) closeParts() error {
+	var err error
+	if e.cold != nil {
+		e.cold.Close()
+	}
+	for _, c := range slices.Backward(e.closers) {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 func (e *Engine) open() error {
@@ -56,24 +109,35 @@ func (e *Engine) open() error {
 		return &CorruptError{filepath.Join(e.cfg.Dir, folderName), 0, err.Error()}
 	}
 	began := e.cfg.Now()
+	if err := e.openParts(); err != nil {
+		return fmt.Errorf("open storage: %w", err)
+	}
+	oldest, err := e.load(context.Background(), f.ID)
+	if err != nil {
+		return fmt.Errorf("open storage: %w", err)
+	}
+	replay := newReplay(e)
 	e.wal, err = wal.Open(wal.Config{
 		Dir:          filepath.Join(e.cfg.Dir, walName),
 		Folder:       id,
 		SegmentBytes: e.cfg.SegmentBytes,
 		QueueBytes:   e.cfg.QueueBytes,
 		GroupEnd:     e.groupEnd,
+		Oldest:       oldest,
+		KeepBytes:    e.cfg.KeepBytes,
 		OpenFile:     e.cfg.openFile,
 		Logger:       e.cfg.Logger,
-	}, e.replay)
+	}, replay.record)
 	if corrupt, ok := errors.AsType[*wal.CorruptError](err); ok {
 		return &CorruptError{corrupt.File, corrupt.Offset, corrupt.Why}
 	}
 	if err != nil {
 		return fmt.Errorf("open storage: %w", err)
 	}
-	if err := syncDir(e.cfg.Dir); err != nil {
+	if err := errors.Join(replay.end(), syncDir(e.cfg.Dir)); err != nil {
 		return errors.Join(fmt.Errorf("open storage: %w", err), e.wal.Close())
 	}
+	e.flusher.start()
 	e.cfg.Logger.Info("storage is open", "folder", e.cfg.Dir, "partitions", len(e.logs), "took", e.cfg.Now().Sub(began))
 	return nil
 }
@@ -88,11 +152,12 @@ func (e *Engine) Close() error {
 	if was {
 		return nil
 	}
+	e.flusher.close()
 	err := e.wal.Close()
 	for _, l := range e.all() {
 		l.retire(ErrClosed)
 	}
-	if err := errors.Join(translate(err), e.lock.Close()); err != nil {
+	if err := errors.Join(translate(err), e.closeParts(), e.lock.Close()); err != nil {
 		return fmt.Errorf("close storage: %w", err)
 	}
 	return nil
@@ -112,6 +177,11 @@ func (e *Engine) Log(p offsets.Partition) (*Log, bool) {
 	l, ok := e.logs[p]
 	return l, ok
 }
+
+// Catalog is where the engine keeps its logs' states, for others to keep what
+// belongs together. Keys that begin with "storage/" are the engine's. It is open
+// as long as the engine, if it was not given to Open.
+func (e *Engine) Catalog() catalog.Catalog { return e.catalog }
 
 func (e *Engine) all() []*Log {
 	e.mu.RLock()
@@ -143,8 +213,10 @@ func (e *Engine) Create(p offsets.Partition, start int64) (*Log, error) {
 		return l, nil
 	}
 	wait := newWaiting()
-	err := e.append(kindCreate, p, offsetHead(start), wait)
 	l := newLog(e, p, start)
+	l.mu.Lock()
+	err := l.append(wal.Record{Kind: kindCreate, Head: offsetHead(start)}, wait)
+	l.mu.Unlock()
 	if err == nil {
 		e.logs[p] = l
 	}
@@ -192,7 +264,7 @@ func (l *Log) reset(start int64) error {
 		return err
 	}
 	wait := newWaiting()
-	err = l.engine.append(kindReset, l.partition, offsetHead(start), wait)
+	err = l.append(wal.Record{Kind: kindReset, Head: offsetHead(start)}, wait)
 	if err == nil {
 		l.generation++
 		l.empty(start)
@@ -230,7 +302,12 @@ func (e *Engine) DeleteTopic(id offsets.TopicID) error {
 		delete(e.logs, l.partition)
 	}
 	wait := newWaiting()
-	err := e.append(kindDelete, offsets.Partition{Topic: id, Index: -1}, nil, wait)
+	number, err := e.wal.Append(wal.Record{Kind: kindDelete, Topic: id, Partition: -1}, wait)
+	if err = translate(err); err == nil {
+		for _, l := range gone {
+			e.deleted[l.partition] = number
+		}
+	}
 	e.mu.Unlock()
 	if err == nil {
 		err = wait.wait()
@@ -244,11 +321,6 @@ func (e *Engine) DeleteTopic(id offsets.TopicID) error {
 // reserve waits for room for a record with a head of that size and no body.
 func (e *Engine) reserve(head int) error {
 	return translate(e.wal.Reserve(wal.Size(head, 0)))
-}
-
-// append queues a record without a body, for which room was reserved.
-func (e *Engine) append(kind uint8, p offsets.Partition, head []byte, w wal.Waiter) error {
-	return translate(e.wal.Append(wal.Record{Kind: kind, Topic: p.Topic, Partition: p.Index, Head: head}, w))
 }
 
 // touch remembers that a log's bounds have moved. Announcer only.

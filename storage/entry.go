@@ -106,3 +106,5 @@ func decodeEpoch(b []byte) (int32, int64, error) {
 }
 
 func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func timeOf(ms int64) time.Time { return time.UnixMilli(ms) }

@@ -7,3 +7,16 @@ func (c Config) WithFiles(open func(name string, flag int) (wal.File, error)) Co
 	c.openFile = open
 	return c
 }
+
+// WithSteps lets tests look between the steps of a flush.
+func (c Config) WithSteps(stepped func(step string)) Config {
+	c.stepped = stepped
+	return c
+}
+
+// Extents is how many objects a log's batches stand in.
+func (l *Log) Extents() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.extents)
+}

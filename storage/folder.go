@@ -15,9 +15,11 @@ import (
 
 // Names in a data folder.
 const (
-	lockName   = "LOCK"
-	folderName = "FOLDER"
-	walName    = "wal"
+	lockName    = "LOCK"
+	folderName  = "FOLDER"
+	walName     = "wal"
+	catalogName = "catalog.db"
+	objectsName = "objects"
 )
 
 const folderFormat = 1

@@ -44,6 +44,13 @@ func unsynced(dir string) storage.Config {
 	})
 }
 
+// trimmed is unsynced with a WAL that keeps nothing that objects have.
+func trimmed(dir string) storage.Config {
+	cfg := unsynced(dir)
+	cfg.KeepBytes = -1
+	return cfg
+}
+
 type unsyncedFile struct{ *os.File }
 
 func (unsyncedFile) Datasync() error { return nil }

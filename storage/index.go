@@ -47,19 +47,28 @@ type block struct {
 	bytes        int64 // of the batches
 }
 
-// An index is all batches of a log in the order of their offsets, gaps allowed.
-// It grows in blocks so that no append copies what is there. 40 bytes a batch.
+// An index is the batches of a log that the WAL holds, in the order of their
+// offsets, gaps allowed. Items are numbered from 0 on when the log is created or
+// opened and keep their number; those at the front are let go when the batches
+// stand in objects and the WAL has dropped them. It grows in blocks so that no
+// append copies what is there. 40 bytes a batch.
 type index struct {
 	blocks  []*block
-	count   int
-	settled int // how many are durable: a prefix
+	gone    int   // blocks that were let go
+	low     int   // number of the first item that is here; all of those before are flushed
+	from    int64 // offsets below it belong to items before low
+	flushed int   // how many stand in objects
+	settled int   // how many are durable
+	count   int   // Invariant: low <= flushed <= settled <= count
 	// settledMax is the largest timestamp of what is durable, ms, -1 none.
 	settledMax int64
 	digest     offsets.Digest
 }
 
-func newIndex(origin int64) index {
-	return index{digest: offsets.Digest{Offset: origin}, settledMax: batch.NoTimestamp}
+// newIndex is that of a log whose batches so far, of which digest stands and
+// whose largest timestamp is largest, all stand in objects.
+func newIndex(digest offsets.Digest, largest int64) index {
+	return index{from: digest.Offset, digest: digest, settledMax: largest}
 }
 
 func (x *index) append(i item) {
@@ -83,10 +92,16 @@ func (x *index) settle(at wal.Location) item {
 	return *i
 }
 
-func (x *index) at(n int) *item { return &x.blocks[n/blockItems].items[n%blockItems] }
+func (x *index) at(n int) *item { return &x.block(n).items[n%blockItems] }
 
-// find is the number of the first item that ends at or behind offset; count if none.
+func (x *index) block(n int) *block { return x.blocks[n/blockItems-x.gone] }
+
+// find is the number of the first item that ends at or behind offset; count if
+// none. For an offset below from that is the first item that is here.
 func (x *index) find(offset int64) int {
+	if offset < x.from {
+		return x.low
+	}
 	b := sort.Search(len(x.blocks), func(n int) bool {
 		items := x.blocks[n].items
 		return items[len(items)-1].last() >= offset
@@ -95,35 +110,40 @@ func (x *index) find(offset int64) int {
 		return x.count
 	}
 	items := x.blocks[b].items
-	return b*blockItems + sort.Search(len(items), func(n int) bool { return items[n].last() >= offset })
+	return (x.gone+b)*blockItems + sort.Search(len(items), func(n int) bool { return items[n].last() >= offset })
 }
 
-// digestAt is the digest of everything below offset; ok is false inside of a batch
-// and above what is durable.
+// digestAt is the digest of everything below offset; ok is false inside of a batch,
+// above what is durable and below from.
 func (x *index) digestAt(offset int64) (offsets.Digest, bool) {
 	n := x.find(offset)
-	if n < x.count && x.at(n).base < offset {
+	if offset < x.from || n < x.count && x.at(n).base < offset {
 		return offsets.Digest{}, false
 	}
 	if n > x.settled {
 		return offsets.Digest{}, false
 	}
+	return x.digestBefore(n), true
+}
+
+// digestBefore is the digest of everything before item n.
+func (x *index) digestBefore(n int) offsets.Digest {
 	if n == x.count {
-		return x.digest, true
+		return x.digest
 	}
-	b := x.blocks[n/blockItems]
+	b := x.block(n)
 	d := b.before
 	for _, i := range b.items[:n%blockItems] {
 		d = d.Add(i.entry())
 	}
-	return d, true
+	return d
 }
 
 // firstSince is the number of the first durable item from number n on whose
 // largest timestamp is at least ts; settled if none.
 func (x *index) firstSince(n int, ts int64) int {
 	for n < x.settled {
-		b := x.blocks[n/blockItems]
+		b := x.block(n)
 		if b.maxTimestamp < ts {
 			n = (n/blockItems + 1) * blockItems
 			continue
@@ -138,12 +158,9 @@ func (x *index) firstSince(n int, ts int64) int {
 
 // largestSince is the largest timestamp of durable items from number n on, -1 none.
 func (x *index) largestSince(n int) int64 {
-	if n == 0 {
-		return x.settledMax
-	}
 	largest := batch.NoTimestamp
 	for n < x.settled {
-		b := x.blocks[n/blockItems]
+		b := x.block(n)
 		if n%blockItems == 0 && n+len(b.items) <= x.settled {
 			largest = max(largest, b.maxTimestamp)
 			n += len(b.items)
@@ -159,7 +176,7 @@ func (x *index) largestSince(n int) int64 {
 func (x *index) bytesFrom(n int) int64 {
 	size := int64(0)
 	for n < x.count {
-		b := x.blocks[n/blockItems]
+		b := x.block(n)
 		if n%blockItems == 0 {
 			size += b.bytes
 			n += len(b.items)
@@ -169,4 +186,36 @@ func (x *index) bytesFrom(n int) int64 {
 		n++
 	}
 	return size
+}
+
+// letGo forgets flushed items whose WAL segments are gone: those below oldest.
+func (x *index) letGo(oldest uint32) {
+	for x.low < x.flushed && x.at(x.low).at.Segment < oldest {
+		x.from = x.at(x.low).last() + 1
+		x.low++
+	}
+	for len(x.blocks) > 0 && x.low >= (x.gone+1)*blockItems {
+		x.blocks[0] = nil
+		x.blocks = x.blocks[1:]
+		x.gone++
+	}
+}
+
+// unflushed are copies of the items that stand in no object yet, up to number to.
+func (x *index) unflushed(to int) []item {
+	items := make([]item, 0, to-x.flushed)
+	for n := x.flushed; n < to; n++ {
+		items = append(items, *x.at(n))
+	}
+	return items
+}
+
+// largest is the largest timestamp of all items, durable or not, and of what was
+// before them.
+func (x *index) largest() int64 {
+	largest := x.settledMax
+	for n := x.settled; n < x.count; n++ {
+		largest = max(largest, x.at(n).maxTimestamp)
+	}
+	return largest
 }

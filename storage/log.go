@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 
 	"switchback/offsets"
+	"switchback/storage/batch"
 	"switchback/storage/wal"
 )
 
@@ -18,6 +20,7 @@ type Log struct {
 	engine    *Engine
 	partition offsets.Partition
 	rules     atomic.Pointer[Rules]
+	cursors   cursors
 	subs      subscribers
 	touched   bool // announcer only: to be told at the end of the group
 
@@ -35,9 +38,15 @@ type Log struct {
 	replayed    int64
 	markedAt    int64 // ms; when replayed was last written
 	epochs      offsets.Epochs
-	index       index
-	producers   producers
-	txns        transactions
+	// number is that of the log's last WAL record; dirty of the first that the
+	// catalog's state does not cover, 0 none; dirtyNext of the first since the last
+	// capture.
+	number, dirty, dirtyNext uint64
+	extents                  []extent // what stands in objects, replaced as a whole
+	memoryIn                 objectID // where the catalog's state has its memory, zero: in itself
+	index                    index
+	producers                producers
+	txns                     transactions
 }
 
 func newLog(e *Engine, p offsets.Partition, start int64) *Log {
@@ -51,9 +60,38 @@ func newLog(e *Engine, p offsets.Partition, start int64) *Log {
 func (l *Log) empty(start int64) {
 	l.origin, l.start, l.end, l.durable, l.replayed = start, start, start, start, start
 	l.epochs, l.leaderEpoch = nil, offsets.UndefinedEpoch
-	l.index = newIndex(start)
+	l.index = newIndex(offsets.Digest{Offset: start}, batch.NoTimestamp)
 	l.producers = producers{swept: l.producers.swept}
 	l.txns = transactions{}
+	l.extents, l.memoryIn = nil, objectID{}
+}
+
+// append queues a record of the log, for which room was reserved. Callers hold mu.
+func (l *Log) append(r wal.Record, w wal.Waiter) error {
+	r.Topic, r.Partition = l.partition.Topic, l.partition.Index
+	number, err := l.engine.wal.Append(r, w)
+	if err != nil {
+		return translate(err)
+	}
+	l.count(number)
+	return nil
+}
+
+// count takes note of a record of the log in the WAL. Callers hold mu.
+func (l *Log) count(number uint64) {
+	l.number = number
+	if l.dirty == 0 {
+		l.dirty = number
+	}
+	if l.dirtyNext == 0 {
+		l.dirtyNext = number
+	}
+}
+
+// heldExtents are those that are not below the start. Callers hold mu.
+func (l *Log) heldExtents() []extent {
+	n := sort.Search(len(l.extents), func(n int) bool { return l.extents[n].last >= l.start })
+	return l.extents[n:]
 }
 
 // Partition names the log.
@@ -106,7 +144,7 @@ func (l *Log) Lead(epoch int32) error {
 		return fmt.Errorf("lead %s at epoch %d: %w", l.partition, epoch, err)
 	}
 	if next := learn(l.epochs, epoch, l.end); !slices.Equal(next, l.epochs) {
-		if err := l.engine.append(kindEpoch, l.partition, epochHead(epoch, l.end), quiet{}); err != nil {
+		if err := l.append(wal.Record{Kind: kindEpoch, Head: epochHead(epoch, l.end)}, quiet{}); err != nil {
 			return fmt.Errorf("lead %s at epoch %d: %w", l.partition, epoch, err)
 		}
 		l.epochs = next
@@ -164,7 +202,7 @@ func (l *Log) LearnEpoch(epoch int32, start int64) error {
 		l.engine.wal.Unreserve(wal.Size(room, 0))
 		return l.gone
 	}
-	if err := l.engine.append(kindEpoch, l.partition, epochHead(epoch, start), quiet{}); err != nil {
+	if err := l.append(wal.Record{Kind: kindEpoch, Head: epochHead(epoch, start)}, quiet{}); err != nil {
 		return fmt.Errorf("learn epoch %d of %s: %w", epoch, l.partition, err)
 	}
 	l.epochs = next
@@ -216,7 +254,7 @@ func (l *Log) DeleteBefore(offset int64) (start int64, err error) {
 		return l.start, nil
 	}
 	wait := newWaiting()
-	err = l.engine.append(kindStart, l.partition, offsetHead(offset), wait)
+	err = l.append(wal.Record{Kind: kindStart, Head: offsetHead(offset)}, wait)
 	if err == nil {
 		l.cut(offset)
 	}
@@ -255,7 +293,7 @@ func (l *Log) Replayed(offset int64) {
 		return
 	}
 	l.markedAt = now
-	if err := l.engine.append(kindReplayed, l.partition, offsetHead(l.replayed), quiet{}); err != nil {
+	if err := l.append(wal.Record{Kind: kindReplayed, Head: offsetHead(l.replayed)}, quiet{}); err != nil {
 		l.engine.cfg.Logger.Debug("replay mark not written", "partition", l.partition.String(), "error", err)
 	}
 }

@@ -201,3 +201,12 @@ func (l *naiveLog) largestTime() (largest, ever int64) {
 	})
 	return largest, ever
 }
+
+// firstHeld is the number of the first batch that is not deleted as a whole.
+func (l *naiveLog) firstHeld() int {
+	n := 0
+	for n < len(l.batches) && l.batches[n].LastOffset() < l.start {
+		n++
+	}
+	return n
+}

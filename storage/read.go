@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"switchback/storage/batch"
+	"switchback/storage/cache"
+	"switchback/storage/wal"
 )
 
 // A Chunk is what Read found. Its bytes are valid until Release.
@@ -16,8 +18,10 @@ type Chunk struct {
 	Bounds   Bounds
 	Aborted  []AbortedTxn // of a committed read
 
-	buf *buffer
-	one [1][]byte
+	buf      *buffer
+	one      [1][]byte
+	block    *byte // of what was read from objects: where the last segment's block begins,
+	blockEnd int   // and where in it the segment ends
 }
 
 // Release gives the bytes back. It is idempotent.
@@ -32,9 +36,88 @@ func (c *Chunk) Release() {
 // follows from, up to the high watermark, or up to the last stable offset with
 // committed. They take at most maxBytes, but with minOne the first one comes
 // whatever its size. A from above what can be read and not above the end gives an
-// empty chunk. Errors: ErrOffsetOutOfRange, ErrDeleted, ErrClosed.
+// empty chunk. It waits for the object store where Hot(from) is false. Errors:
+// ErrOffsetOutOfRange, ErrDeleted, ErrClosed, what the object store says.
 func (l *Log) Read(from int64, maxBytes int, minOne, committed bool) (*Chunk, error) {
-	c := &Chunk{Next: from}
+	r := reading{from, maxBytes, minOne, committed}
+	c, err := l.readHot(r, nil)
+	if !errors.Is(err, errCold) {
+		return c, err
+	}
+	err = l.retry(func(v view) error {
+		c, err = l.readCold(v, r)
+		return err
+	})
+	if err != nil {
+		return nil, l.explain(from, err)
+	}
+	return c, nil
+}
+
+// A reading is what Read was asked for.
+type reading struct {
+	from              int64
+	maxBytes          int
+	minOne, committed bool
+}
+
+// limit is the offset up to which a reading may go.
+func (r reading) limit(b Bounds) int64 {
+	if r.committed {
+		return b.Stable
+	}
+	return b.Durable
+}
+
+// errCold: the first batch is to be read from an object.
+var errCold = errors.New("batch is in an object")
+
+func (l *Log) explain(from int64, err error) error {
+	switch {
+	case errors.As(err, &ErrOffsetOutOfRange{}) || errors.As(err, &ErrDiverged{}) || errors.Is(err, ErrDeleted) || errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, cache.ErrClosed):
+		return ErrClosed
+	}
+	return fmt.Errorf("read %s at %d: %w", l.partition, from, err)
+}
+
+// readCold reads from objects, and behind them from the WAL if they have nothing.
+func (l *Log) readCold(v view, r reading) (*Chunk, error) {
+	c := &Chunk{Next: r.from}
+	l.mu.Lock()
+	c.Bounds = l.bounds()
+	err := l.readable(r.from)
+	l.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	held, err := l.coldRead(v, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if !held {
+		return l.readHot(r, &v)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.readable(r.from); err != nil {
+		return nil, err
+	}
+	if l.generation != v.generation {
+		return nil, errMoved
+	}
+	if r.committed && len(c.Segments) > 0 {
+		c.Aborted = l.txns.abortedIn(r.from, c.Next)
+	}
+	return c, nil
+}
+
+// readHot reads from the WAL. It is errCold where the first batch is not there any
+// more. behind is the view in which objects had nothing for it.
+func (l *Log) readHot(r reading, behind *view) (*Chunk, error) {
+	c := &Chunk{Next: r.from}
+	from, maxBytes, minOne, committed := r.from, r.maxBytes, r.minOne, r.committed
 	var found [64]item // of most reads; more go to the heap
 	items := found[:0]
 	size := 0
@@ -45,10 +128,11 @@ func (l *Log) Read(from int64, maxBytes int, minOne, committed bool) (*Chunk, er
 		l.mu.Unlock()
 		return nil, err
 	}
-	limit := c.Bounds.Durable
-	if committed {
-		limit = c.Bounds.Stable
+	if err := l.cold(from, behind); err != nil {
+		l.mu.Unlock()
+		return nil, err
 	}
+	limit := r.limit(c.Bounds)
 	for n := l.index.find(from); n < l.index.settled; n++ {
 		i := *l.index.at(n)
 		if i.base >= limit || size+int(i.size) > maxBytes && (size > 0 || !minOne) {
@@ -69,6 +153,9 @@ func (l *Log) Read(from int64, maxBytes int, minOne, committed bool) (*Chunk, er
 	c.buf = getBuffer(size + runSlack)
 	if err := l.fill(c.buf.b, items); err != nil {
 		c.Release()
+		if errors.Is(err, wal.ErrTrimmed) {
+			return nil, trimmed(behind)
+		}
 		return nil, fmt.Errorf("read %s at %d: %w", l.partition, from, err)
 	}
 	c.one[0] = c.buf.b[:size]
@@ -166,6 +253,24 @@ func (b *Batch) Release() {
 // there is none yet. Callers release it. Errors: ErrOffsetOutOfRange below the
 // start, ErrDeleted, ErrClosed.
 func (l *Log) Batch(at int64) (b Batch, ok bool, err error) {
+	b, ok, err = l.hotBatch(at, nil)
+	if !errors.Is(err, errCold) {
+		return b, ok, err
+	}
+	err = l.retry(func(v view) error {
+		if b, ok, err = l.coldBatch(v, at); err == nil && !ok {
+			b, ok, err = l.hotBatch(at, &v)
+			return err
+		}
+		return errors.Join(err, l.same(v))
+	})
+	if err != nil {
+		return Batch{}, false, l.explain(at, err)
+	}
+	return b, ok, nil
+}
+
+func (l *Log) hotBatch(at int64, behind *view) (b Batch, ok bool, err error) {
 	l.mu.Lock()
 	if l.gone != nil || at < l.start {
 		defer l.mu.Unlock()
@@ -173,6 +278,10 @@ func (l *Log) Batch(at int64) (b Batch, ok bool, err error) {
 			return Batch{}, false, l.gone
 		}
 		return Batch{}, false, ErrOffsetOutOfRange{Start: l.start, End: l.end}
+	}
+	if err := l.cold(at, behind); err != nil {
+		l.mu.Unlock()
+		return Batch{}, false, err
 	}
 	n := l.index.find(at)
 	if n >= l.index.settled {
@@ -182,6 +291,9 @@ func (l *Log) Batch(at int64) (b Batch, ok bool, err error) {
 	i := *l.index.at(n)
 	l.mu.Unlock()
 	b, err = l.load(i)
+	if errors.Is(err, wal.ErrTrimmed) {
+		return Batch{}, false, trimmed(behind)
+	}
 	if err != nil {
 		return Batch{}, false, fmt.Errorf("read %s at %d: %w", l.partition, at, err)
 	}
@@ -204,6 +316,6 @@ func (l *Log) load(i item) (Batch, error) {
 		b.Release()
 		return Batch{}, err
 	}
-	b.At = time.UnixMilli(at)
+	b.At = timeOf(at)
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 
 	"switchback/storage/batch"
@@ -70,11 +71,25 @@ type replica struct {
 	raw        []byte
 	marker     marker
 	generation uint64
+	known      bool // was compared with an object of the log of generation, and is there
 }
 
 const replicaHead = 8
 
+// replicate takes some batches, or those of them that are not there yet.
 func (l *Log) replicate(some []replica) (end int64, err error) {
+	for {
+		if err := l.compareCold(some); err != nil {
+			return 0, err
+		}
+		// errMoved: the log has let go of batches meanwhile that are to be compared.
+		if end, err = l.queue(some); !errors.Is(err, errMoved) {
+			return end, err
+		}
+	}
+}
+
+func (l *Log) queue(some []replica) (end int64, err error) {
 	room := 0
 	for i := range some {
 		room += wal.Size(replicaHead, len(some[i].raw))
@@ -98,9 +113,7 @@ func (l *Log) replicate(some []replica) (end int64, err error) {
 		if err == nil {
 			r.generation = l.generation
 			room -= size // Append gives the room back, whatever happens
-			err = translate(l.engine.wal.Append(wal.Record{
-				Kind: kindReplica, Topic: l.partition.Topic, Partition: l.partition.Index, Head: head, Body: r.raw,
-			}, r))
+			err = l.append(wal.Record{Kind: kindReplica, Head: head, Body: r.raw}, r)
 		}
 		if err != nil {
 			l.engine.wal.Unreserve(room)
@@ -120,33 +133,11 @@ func (l *Log) place(r *replica) (fresh bool, err error) {
 	case l.gone != nil:
 		return false, l.gone
 	case h.BaseOffset < l.end && !l.firstBelowStart(h):
-		return false, l.compare(h)
+		return false, l.compare(r)
 	case l.leading && (!h.Control() || h.BaseOffset != l.end):
 		return false, fmt.Errorf("batch at %d: %w", h.BaseOffset, ErrLeading)
 	}
 	return true, nil
-}
-
-// compare is nil for a batch below the end that the log holds, or that lies below
-// everything that it holds.
-func (l *Log) compare(h batch.Header) error {
-	if h.LastOffset() < l.origin {
-		return nil
-	}
-	n := l.index.find(h.BaseOffset)
-	if n == l.index.count { // below the end, but behind the last batch: there is no batch at all
-		return ErrDiverged{Offset: h.BaseOffset, Why: fmt.Sprintf("a batch of offsets %d to %d where the log holds none", h.BaseOffset, h.LastOffset())}
-	}
-	i := l.index.at(n)
-	if i.is(h) {
-		return nil
-	}
-	if n == 0 && h.LastOffset() < i.base {
-		return nil
-	}
-	return ErrDiverged{Offset: h.BaseOffset, Why: fmt.Sprintf(
-		"a batch of offsets %d to %d, %d bytes, checksum %08x where the log holds %d to %d, %d bytes, checksum %08x",
-		h.BaseOffset, h.LastOffset(), h.Size(), h.CRC, i.base, i.last(), i.size, i.crc)}
 }
 
 // Committed implements wal.Waiter. A failure is told by Engine.Dead.

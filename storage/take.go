@@ -12,6 +12,7 @@ import (
 // take puts a batch at the end of the log. Callers hold mu and have checked it.
 func (l *Log) take(h batch.Header, m marker, head int, now int64) {
 	l.index.append(newItem(h, head))
+	l.engine.grown(int64(h.Size()))
 	l.end = h.LastOffset() + 1
 	l.epochs = learn(l.epochs, h.LeaderEpoch, h.BaseOffset)
 	l.leaderEpoch = max(l.leaderEpoch, h.LeaderEpoch) // a marker may be the first to tell of an election
@@ -47,7 +48,7 @@ func (l *Log) settle(generation uint64, at wal.Location) bool {
 // firstBelowStart says that h is a log's first batch and its start lies within:
 // a fetch from legacy's log start returns the whole batch around it.
 func (l *Log) firstBelowStart(h batch.Header) bool {
-	return l.index.count == 0 && h.BaseOffset <= l.start && l.start <= h.LastOffset() && l.start == l.end
+	return l.end == l.origin && h.BaseOffset <= l.start && l.start <= h.LastOffset() && l.start == l.end
 }
 
 // A marker is a control batch's record, if it holds one that can be read.

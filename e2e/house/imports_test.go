@@ -22,6 +22,11 @@ var allowed = []edge{
 	{"storage", "storage/batch", "a partition's log checks and stamps batch headers"},
 	{"storage", "storage/batch/codec", "records are looked at before they are acknowledged"},
 	{"storage", "storage/wal", "what is acknowledged is in the write-ahead log"},
+	{"storage", "storage/object", "where batches go for good"},
+	{"storage", "storage/cache", "batches in objects are read through it"},
+	{"storage", "storage/catalog", "says which objects a log stands in, and is the only arbiter of it"},
+	{"storage/object/objecttest", "storage/object", "the suite is about its stores"},
+	{"storage/cache", "storage/object", "blocks and indexes of objects are what is kept"},
 	{"storage", "offsets", "epoch lists and digests are arithmetic, and are done once"},
 	{"storage/batch/codec", "storage/batch", "codecs are numbered as a batch's attributes number them"},
 	{"storage/broker", "storage", "the broker gives Kafka's meaning to the engine's logs"},
@@ -58,6 +63,7 @@ var allowed = []edge{
 
 // tested is what tests may import on top.
 var tested = []edge{
+	{"storage/broker", "storage/object", "a store whose reads wait shows what waits behind them"},
 	{"mirror", "storage", "the copy is tested over the engine that it writes to, not over a likeness of it"},
 }
 

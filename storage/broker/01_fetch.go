@@ -19,6 +19,9 @@ import (
 // below the high watermark, or the last stable offset for read_committed. A topic
 // that is not known does not end the wait for the others, as in Kafka.
 //
+// What stands in objects is read beside Submit, so that no request behind it waits
+// for the object store, and is answered without counting bytes: they are there.
+//
 // Version notes:
 //   - v4: isolation level, last stable offset, aborted transactions
 //   - v5: log start offset
@@ -64,7 +67,9 @@ func (b *Broker) fetch(c Caller, req *kmsg.FetchRequest, done func(Reply)) {
 	f := b.newFetch(req, resp, done)
 	deadline := time.Now().Add(time.Duration(req.MaxWaitMillis) * time.Millisecond)
 	if req.MaxWaitMillis <= 0 || f.ready() {
-		f.answer()
+		if !f.cold() || !b.polls.run(c.Connection, func(<-chan struct{}) { f.answer() }) {
+			f.answer()
+		}
 		return
 	}
 	if !b.polls.run(c.Connection, func(end <-chan struct{}) { f.wait(deadline, end) }) {
@@ -166,6 +171,9 @@ func (f *fetch) ready() bool {
 		if p.offset >= end {
 			continue
 		}
+		if !p.log.Hot(p.offset) {
+			return true
+		}
 		if f.minBytes > 1 {
 			found += p.count(end)
 		} else {
@@ -176,6 +184,16 @@ func (f *fetch) ready() bool {
 		}
 	}
 	return !interesting
+}
+
+// cold says whether the answer takes a read from the object store.
+func (f *fetch) cold() bool {
+	for i := range f.parts {
+		if p := &f.parts[i]; p.log != nil && !p.log.Hot(p.offset) {
+			return true
+		}
+	}
+	return false
 }
 
 // readable is the offset that the fetch may read up to.

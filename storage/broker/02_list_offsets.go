@@ -18,7 +18,8 @@ import (
 //   - -5 latest tiered (KIP-1005, v9), -6 earliest pending upload (KIP-1023, v11):
 //     nothing is tiered, so -1
 //
-// A record that the caller could not fetch yet is not an answer. A partition
+// A search for a timestamp in what stands in objects runs beside Submit. A record
+// that the caller could not fetch yet is not an answer. A partition
 // named twice is INVALID_REQUEST in both places.
 //
 // Version notes:
@@ -47,10 +48,11 @@ var sentinelSince = map[int64]int16{
 	pendingUploadTimestamp: 11,
 }
 
-func (b *Broker) listOffsets(req *kmsg.ListOffsetsRequest, done func(Reply)) {
+func (b *Broker) listOffsets(c Caller, req *kmsg.ListOffsetsRequest, done func(Reply)) {
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
 	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
 	twice := listedTwice(req)
+	var searches []func() // those that have to read batches
 	for i := range req.Topics {
 		in, out := &req.Topics[i], &resp.Topics[i]
 		out.Topic = in.Topic
@@ -69,12 +71,26 @@ func (b *Broker) listOffsets(req *kmsg.ListOffsetsRequest, done func(Reply)) {
 				continue
 			}
 			var l *storage.Log
-			if l, p.ErrorCode = lookup(t, ask.Partition, false); p.ErrorCode == 0 {
-				listOffset(l, ask.Timestamp, req.IsolationLevel == 1, p)
+			if l, p.ErrorCode = lookup(t, ask.Partition, false); p.ErrorCode != 0 {
+				continue
+			}
+			list := func() { listOffset(l, ask.Timestamp, req.IsolationLevel == 1, p) }
+			if (ask.Timestamp >= 0 || ask.Timestamp == maxTimestamp) && !l.Hot(l.Bounds().Start) {
+				searches = append(searches, list)
+			} else {
+				list()
 			}
 		}
 	}
-	done(Reply{Message: resp})
+	work := func(<-chan struct{}) {
+		for _, search := range searches {
+			search()
+		}
+		done(Reply{Message: resp})
+	}
+	if len(searches) == 0 || !b.polls.run(c.Connection, work) {
+		work(nil)
+	}
 }
 
 // A listed is a partition as ListOffsets names it.

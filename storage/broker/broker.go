@@ -168,7 +168,7 @@ func (b *Broker) Submit(c Caller, req kmsg.Request, done func(Reply)) {
 	case *kmsg.FetchRequest:
 		b.fetch(c, req, done)
 	case *kmsg.ListOffsetsRequest:
-		b.listOffsets(req, done)
+		b.listOffsets(c, req, done)
 	case *kmsg.DeleteRecordsRequest:
 		b.deleteRecords(c, req, done)
 	case *kmsg.OffsetForLeaderEpochRequest:

@@ -44,14 +44,19 @@ type house struct {
 // open opens the folder; the test closes what is open at its end.
 func open(t testing.TB, dir string, cfg broker.Config) *house {
 	t.Helper()
+	return openOver(t, dir, cfg, storage.Config{})
+}
+
+// openOver is open with an engine of some other configuration.
+func openOver(t testing.TB, dir string, cfg broker.Config, engine storage.Config) *house {
+	t.Helper()
 	h := &house{t: t, dir: dir}
+	engine.Dir, engine.ClusterID, engine.SegmentBytes, engine.Logger = dir, "legacy", 4<<20, slog.New(slog.DiscardHandler)
 	var err error
-	if h.engine, err = storage.Open(storage.Config{Dir: dir, ClusterID: "legacy", SegmentBytes: 4 << 20, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if h.engine, err = storage.Open(engine); err != nil {
 		t.Fatal(err)
 	}
-	if h.cat, err = catalog.OpenBolt(dir + "/catalog.db"); err != nil {
-		t.Fatal(err)
-	}
+	h.cat = h.engine.Catalog()
 	cfg.NodeID, cfg.ClusterID, cfg.Dir = nodeID, "legacy", dir
 	if h.Broker, err = broker.New(h.engine, h.cat, cfg); err != nil {
 		t.Fatal(err)
@@ -70,9 +75,6 @@ func (h *house) close() {
 		h.t.Error(err)
 	}
 	if err := h.engine.Close(); err != nil {
-		h.t.Error(err)
-	}
-	if err := h.cat.Close(); err != nil {
 		h.t.Error(err)
 	}
 	h.Broker = nil

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,7 +40,7 @@ type Server struct {
 	clusterID string
 	owned     Owner
 
-	catalog catalog.Catalog
+	catalog catalog.Catalog // the engine's
 	engine  *storage.Engine
 	broker  *broker.Broker
 	mirror  *mirror.Mirror
@@ -134,13 +133,10 @@ func (s *Server) awaitLegacy(ctx context.Context) (clusterID string, err error) 
 // openFolder opens what the data folder holds, and takes ownership on legacy.
 func (s *Server) openFolder(ctx context.Context, adopt bool) error {
 	var err error
-	s.engine, err = storage.Open(storage.Config{Dir: s.cfg.Data, ClusterID: s.clusterID, Logger: s.log})
-	if err != nil {
+	if s.engine, err = storage.Open(storage.Config{Dir: s.cfg.Data, ClusterID: s.clusterID, Logger: s.log}); err != nil {
 		return err
 	}
-	if s.catalog, err = catalog.OpenBolt(filepath.Join(s.cfg.Data, "catalog.db")); err != nil {
-		return err
-	}
+	s.catalog = s.engine.Catalog()
 	if s.owner, err = openOwnership(s.catalog, s.cfg.Legacy.OwnerTopic, s.cfg.Legacy.Bootstrap); err != nil {
 		return err
 	}
@@ -260,9 +256,6 @@ func (s *Server) closeParts() {
 	}
 	if s.owner != nil {
 		s.owner.close()
-	}
-	if s.catalog != nil {
-		errs = append(errs, s.catalog.Close())
 	}
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close())
