@@ -116,9 +116,7 @@ type stored struct {
 
 func (s stored) raw() []byte { return s.block[s.from:s.to:s.to] }
 
-func (s stored) entry() offsets.Entry {
-	return offsets.Entry{Base: s.BaseOffset, Last: s.LastOffset(), Length: s.Length, CRC: s.CRC}
-}
+func (s stored) entry() offsets.Entry { return entryOf(s.Header) }
 
 // A scan walks over batches in objects.
 type scan struct {

@@ -27,6 +27,7 @@ type Config struct {
 
 	openFile func(name string, flag int) (wal.File, error) // faults in tests
 	stepped  func(step string)                             // called between the steps of a flush, in tests
+	mergeFan int                                           // default mergeFan, fewer in tests
 }
 
 func (c *Config) fill() error {
@@ -53,6 +54,9 @@ func (c *Config) fill() error {
 	}
 	if c.CacheBytes <= 0 {
 		c.CacheBytes = 256 << 20
+	}
+	if c.mergeFan == 0 {
+		c.mergeFan = mergeFan
 	}
 	if c.stepped == nil {
 		c.stepped = func(string) {}

@@ -15,12 +15,14 @@
 //     shorter answer and never a gap.
 //   - While the object store or the catalog is away, appends and reads of what is
 //     recent go on; the WAL grows by what is appended.
+//   - Nothing is removed from the object store that a log needs, or needed ten
+//     minutes ago.
 //   - Memory is bounded but for the index of what the WAL still holds (40 bytes a
 //     batch), 100 bytes an extent, and the producer ids that have not expired.
 //
 // It does not promise replication of what is in the WAL alone (durability is that
 // of one disk until the next flush). In this form it has neither retention nor
-// compaction, and extents are not merged.
+// compaction.
 //
 // # Shape
 //

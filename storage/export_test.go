@@ -14,6 +14,12 @@ func (c Config) WithSteps(stepped func(step string)) Config {
 	return c
 }
 
+// WithMerges lets tests merge fewer extents than is worth while.
+func (c Config) WithMerges(fan int) Config {
+	c.mergeFan = fan
+	return c
+}
+
 // Extents is how many objects a log's batches stand in.
 func (l *Log) Extents() int {
 	l.mu.Lock()

@@ -12,7 +12,9 @@ import (
 )
 
 // A flusher moves what only the WAL holds into objects, tells the catalog, and
-// then lets the WAL drop it. It owns one goroutine, and everything here is its.
+// then lets the WAL drop it. Between two flushes it merges extents (merge.go) and
+// removes objects that nobody needs (collect.go). It owns one goroutine, and
+// everything here is its.
 //
 // A flush is a list of steps, each of which may be the last before a crash:
 //
@@ -34,6 +36,10 @@ type flusher struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	warned time.Time
+
+	unmerged  map[offsets.Partition]time.Time // logs whose merge failed, until when they are left alone
+	orphans   map[string]time.Time            // keys of objects that no log names, since when
+	collected time.Time
 }
 
 // flushPause is how long a failed flush waits for its next try, at first and at most.
@@ -45,7 +51,7 @@ const (
 
 func newFlusher(e *Engine) *flusher {
 	return &flusher{
-		engine: e, revs: make(map[offsets.Partition]int64),
+		engine: e, revs: make(map[offsets.Partition]int64), unmerged: make(map[offsets.Partition]time.Time),
 		kick: make(chan struct{}, 1), asked: make(chan chan error), done: make(chan struct{}),
 	}
 }
@@ -90,6 +96,10 @@ func (f *flusher) run(ctx context.Context) {
 			return
 		}
 		err := f.flush(ctx)
+		if err == nil {
+			f.merge(ctx)
+			err = f.collect(ctx)
+		}
 		if asked != nil {
 			asked <- err
 		}
@@ -116,7 +126,8 @@ func (f *flusher) warn(err error, pause time.Duration) {
 }
 
 // Flush moves everything that was appended before the call into objects, and
-// returns when the WAL needs it no more. The engine does so by itself after
+// returns when the WAL needs it no more, and merges and removes objects if it is
+// time for that. The engine does so by itself after
 // FlushBytes or FlushEvery. Errors: what the object store or the catalog said,
 // after one try; ErrDead, ErrClosed.
 func (e *Engine) Flush(ctx context.Context) error {

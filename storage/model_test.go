@@ -18,8 +18,8 @@ import (
 
 // TestLogIsTheNaiveLog drives an engine and the dumb alternative through the same
 // random life: appends of several producers, repeats, transactions, replicas with
-// gaps and overlaps, changes of leadership, deletions, resets, flushes to objects,
-// clean restarts and crashes. After every step every question must get the same answer.
+// gaps and overlaps, changes of leadership, deletions, resets, flushes to objects
+// and their merges, clean restarts and crashes. After every step every question must get the same answer.
 func TestLogIsTheNaiveLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine(t)
@@ -54,7 +54,7 @@ type machine struct {
 func newMachine(t *rapid.T) *machine {
 	m := &machine{}
 	dir := m.folder(t)
-	m.engine = open(t, trimmed(dir))
+	m.engine = open(t, trimmed(dir).WithMerges(2))
 	start := rapid.SampledFrom([]int64{0, 5, 1 << 31, 1 << 40}).Draw(t, "start")
 	m.log = create(t, m.engine, start)
 	m.naive.reset(start)
@@ -347,7 +347,7 @@ func (m *machine) settleControl(t tb) {
 }
 
 func (m *machine) reopen(t *rapid.T, dir string) {
-	m.engine = open(t, trimmed(dir))
+	m.engine = open(t, trimmed(dir).WithMerges(2))
 	l, ok := m.engine.Log(partition)
 	if !ok {
 		t.Fatal("the partition is gone")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"switchback/offsets"
 	"switchback/storage/batch"
 	"switchback/storage/object"
 )
@@ -132,58 +131,32 @@ func put(ctx context.Context, store object.Store, key string, write func(io.Writ
 
 // write adds the portion to an object.
 func (p portion) write(w *object.Writer) (extent, error) {
-	x := extent{base: p.items[0].base, maxTimestamp: batch.NoTimestamp, before: p.digest}
-	d := p.digest
-	var n notes
-	since := int64(0)
-	w.Begin(part(p.log.partition))
+	s := beginStretch(w, p.log.partition, p.digest, p.state.replayed)
 	err := p.log.eachStored(p.items, func(i item, head, raw []byte) error {
 		h, err := batch.Parse(raw)
 		if err != nil || !i.is(h) {
 			return fmt.Errorf("the write-ahead log does not hold the batch of offsets %d to %d where it was written: %w", i.base, i.last(), ErrCorrupt)
 		}
-		if err := batch.CheckCRC(raw); err != nil {
-			return fmt.Errorf("batch of offsets %d to %d in the write-ahead log: %w", i.base, i.last(), err)
-		}
-		if since >= checkpointEvery {
-			n.checkpoints = append(n.checkpoints, checkpoint{i.base, d})
-			since = 0
-		}
 		at, meta, err := decodeBatchHead(head)
 		if err != nil {
 			return err
 		}
-		if len(head) > replicaHead && i.last() >= p.state.replayed {
-			n.tell(i.base, at, meta)
+		var about *told
+		if len(head) > replicaHead {
+			about = &told{at: at}
 		}
-		since += int64(i.size)
-		d = d.Add(i.entry())
-		x.last, x.bytes, x.batches = i.last(), x.bytes+int64(i.size), x.batches+1
-		x.maxTimestamp = max(x.maxTimestamp, i.maxTimestamp)
-		return w.Append(raw, object.Batch{Base: i.base, Last: i.last(), MaxTimestamp: i.maxTimestamp, Records: h.NumRecords})
+		return s.add(h, raw, about, meta)
 	})
 	if err != nil {
-		return x, err
+		return extent{}, err
 	}
-	p.digest = d
-	if !n.empty() {
-		if err := w.Section(notesSection(p.log.partition), n.encode()); err != nil {
-			return x, err
-		}
-	}
+	p.digest = s.digest
+	var memory []byte
 	if p.last && len(p.state.memory) > inlineMemory {
-		if err := w.Section(memorySection(p.log.partition), p.state.memory); err != nil {
-			return x, err
-		}
+		memory = p.state.memory
 	}
-	return x, nil
+	return s.extent, s.end(memory)
 }
-
-// Names of what stands in an object beside batches.
-func notesSection(p offsets.Partition) string  { return "notes/" + p.String() }
-func memorySection(p offsets.Partition) string { return "memory/" + p.String() }
-
-func part(p offsets.Partition) object.Part { return object.Part{Topic: p.Topic, Index: p.Index} }
 
 // eachStored reads durable items from the WAL, in runs, and calls fn with each
 // batch and its head; they are valid during the call.
