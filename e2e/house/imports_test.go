@@ -57,6 +57,8 @@ var allowed = []edge{
 	{"cmd/...", "plans", "see above"},
 
 	{"e2e/...", "e2e/...", "the workshop is one program"},
+	{"e2e/...", "storage/object", "the stores are tried on real servers"},
+	{"e2e/...", "storage/object/objecttest", "with what every store has to do"},
 	{"e2e/...", "storage/batch", "what brokers answer is read batch by batch"},
 	{"e2e/...", "offsets", "partitions and epochs as everybody spells them"},
 }
