@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ func (f *flusher) take(ctx context.Context, folder string) error {
 		return fmt.Errorf("claim the catalog: %w", err)
 	}
 	f.claim = catalog.Compare{Key: keyFolder, Rev: rev}
+	if err := f.checkStore(ctx); err != nil {
+		return err
+	}
 	kv, err := f.engine.catalog.Get(ctx, keyWAL)
 	if err != nil {
 		return err
@@ -63,4 +67,22 @@ func (f *flusher) claimFolder(ctx context.Context, folder string) (rev int64, er
 		}
 	}
 	return 0, err
+}
+
+// checkStore makes sure that the objects are looked for where they are.
+func (f *flusher) checkStore(ctx context.Context) error {
+	kv, err := f.engine.catalog.Get(ctx, keyStore)
+	if err != nil {
+		return err
+	}
+	name := f.engine.cfg.StoreName
+	if kv.Rev == 0 {
+		_, err := f.txn(ctx, []catalog.Compare{{Key: keyStore}}, []catalog.Op{{Key: keyStore, Value: []byte(name)}})
+		return err
+	}
+	if was := string(kv.Value); was != name {
+		own := func(s string) string { return cmp.Or(s, "the folder itself") }
+		return fmt.Errorf("they are in %s, the configuration says %s: %w", own(was), own(name), ErrElsewhere)
+	}
+	return nil
 }

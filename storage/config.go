@@ -16,6 +16,7 @@ type Config struct {
 	ClusterID    string           // of legacy; a folder keeps the one it was created with
 	Catalog      catalog.Catalog  // default: a file of its own in Dir; the caller's to close, after the engine
 	Store        object.Store     // where batches go for good; default: a folder in Dir; the caller's to close, after the engine
+	StoreName    string           // of Store; a data folder keeps the one it was created with
 	SegmentBytes int64            // of a WAL segment; default 64 MiB
 	QueueBytes   int64            // bound of what waits for the disk; default 64 MiB; appenders block beyond it
 	KeepBytes    int64            // of the WAL that are kept for readers when objects have them, default 256 MiB, below 0 none
@@ -33,6 +34,9 @@ type Config struct {
 func (c *Config) fill() error {
 	if c.Dir == "" {
 		return errors.New("configure storage: no data folder")
+	}
+	if c.Store != nil && c.StoreName == "" {
+		c.StoreName = "a store without a name"
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -11,6 +11,8 @@ var (
 	ErrLocked = errors.New("data folder is in use by another process")
 	// ErrForeign: the folder belongs to another legacy cluster.
 	ErrForeign = errors.New("data folder belongs to another cluster")
+	// ErrElsewhere: the objects of the folder are in another store.
+	ErrElsewhere = errors.New("objects of the data folder are in another store")
 )
 
 // A CorruptError is a folder whose bytes cannot be believed: something that was

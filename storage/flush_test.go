@@ -596,3 +596,27 @@ func TestOpenRefusesACatalogOfAnotherFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestOpenRefusesAnotherStore: objects that are somewhere else would be missed only when they are read.
+func TestOpenRefusesAnotherStore(t *testing.T) {
+	store, err := object.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := trimmed(t.TempDir())
+	named := own
+	named.Store, named.StoreName = store, "s3://bucket/a"
+	for _, c := range []struct{ first, second storage.Config }{{own, named}, {named, own}} {
+		dir := t.TempDir()
+		c.first.Dir, c.second.Dir = dir, dir
+		if err := open(t, c.first).Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := storage.Open(c.second); !errors.Is(err, storage.ErrElsewhere) || !strings.Contains(err.Error(), "s3://bucket/a") {
+			t.Errorf("Open = %v", err)
+		}
+		if err := open(t, c.first).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

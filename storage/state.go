@@ -156,6 +156,7 @@ func (s *state) check() error {
 // Keys in the catalog.
 const (
 	keyFolder = "storage/folder" // id of the data folder, and how often it was opened
+	keyStore  = "storage/store"  // Config.StoreName, empty: the folder's own
 	keyWAL    = "storage/wal"    // first WAL record that is needed, decimal
 	keyLogs   = "storage/log/"   // <topic, 32 hex digits>/<partition>: state
 )

@@ -28,6 +28,8 @@ type Config struct {
 	// Data is the folder that holds the target's log, the routes and the owner
 	// record. Relative to the working directory.
 	Data string `yaml:"data"`
+	// Objects is the bucket for what the target keeps.
+	Objects Objects `yaml:"objects"`
 	// Admin is the loopback address for the other commands, host:port.
 	Admin    string   `yaml:"admin"`
 	Topics   Topics   `yaml:"topics"`
@@ -48,6 +50,20 @@ type Legacy struct {
 	// migration. Two servers that migrate different topics of one cluster need
 	// two; nothing else ever changes it.
 	OwnerTopic string `yaml:"ownerTopic"`
+}
+
+// Objects is a bucket with S3's interface; without Bucket they are a folder in
+// Data. Keys come from AWS's default chain: environment, shared files, role.
+type Objects struct {
+	Bucket string `yaml:"bucket"`
+	// Prefix is in front of every key: several servers may share a bucket.
+	Prefix string `yaml:"prefix"`
+	// Endpoint is the URL of a server that is not AWS's.
+	Endpoint string `yaml:"endpoint"`
+	Region   string `yaml:"region"`
+	// PathStyle puts the bucket into the path, as most servers want that are not
+	// AWS's.
+	PathStyle bool `yaml:"pathStyle"`
 }
 
 // Topics says which topics of legacy are mirrored. Patterns are globs: `*` any

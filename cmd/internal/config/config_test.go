@@ -138,6 +138,9 @@ func TestBadFiles(t *testing.T) {
 		{"listen: 127.0.0.1:19100\n", 1, 1, "the port of listen"}, // ports is a default: told at the top
 		{"targetNode: 3\n", 1, 13, "may be the id of a legacy broker one day"},
 		{"data: \"\"\n", 1, 7, "name the folder"},
+		{"objects: {bucket: b, pathStyle: yes please}\n", 1, 33, "is text, want true or false"},
+		{"objects: {prefix: a}\n", 1, 1, "name the bucket"},
+		{"objects: {bucket: b, endpoint: here}\n", 1, 32, "not the URL of a server"},
 		{"admin: 0.0.0.0:7070\n", 1, 8, "not a loopback address"},
 		{"admin: 127.0.0.1:19092\n", 1, 8, "taken by listen or ports"},
 		{"topics: {include: []}\n", 1, 19, "nothing would be mirrored"},

@@ -122,6 +122,12 @@ func (d *document) value(node ast.Node, into reflect.Value, path string) error {
 			return d.mismatch(node, path, "text (put it in quotes if it looks like something else)")
 		}
 		into.SetString(text)
+	case into.Kind() == reflect.Bool:
+		b, ok := node.(*ast.BoolNode)
+		if !ok {
+			return d.mismatch(node, path, "true or false")
+		}
+		into.SetBool(b.Value)
 	default:
 		err = d.integer(node, into, path)
 	}

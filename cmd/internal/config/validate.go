@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path"
 	"strconv"
 	"time"
@@ -82,12 +83,25 @@ func (c Config) addressProblem() *problem {
 	if c.Data == "" {
 		return wrong("data", "is empty: name the folder for the target's log and the routes")
 	}
+	if p := c.Objects.problem(); p != nil {
+		return p
+	}
 	host, adminPort, ok := splitAddr(c.Admin)
 	if !ok || !isLoopback(host) {
 		return wrong("admin", "%q is not a loopback address: it has no password, so only this machine may reach it; write 127.0.0.1:PORT", c.Admin)
 	}
 	if adminPort != 0 && (adminPort == port || c.Ports.Count() > 0 && adminPort >= c.Ports.First && adminPort <= c.Ports.Last) {
 		return wrong("admin", "port %d is taken by listen or ports: take another one", adminPort)
+	}
+	return nil
+}
+
+func (o Objects) problem() *problem {
+	if o.Bucket == "" && o != (Objects{}) {
+		return wrong("objects.bucket", "is empty, but other keys of objects are set: name the bucket, or leave all of them out")
+	}
+	if u, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return wrong("objects.endpoint", "%q is not the URL of a server: write https://host:port", o.Endpoint)
 	}
 	return nil
 }

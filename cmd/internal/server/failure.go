@@ -34,6 +34,9 @@ func operatorError(err error) error {
 	case errors.Is(err, storage.ErrForeign):
 		return &admin.Error{Op: "open data folder", Text: err.Error(), Code: admin.CodeNotOwner,
 			Hint: "legacy.bootstrap leads to another cluster than before: correct it, or name another folder under `data`"}
+	case errors.Is(err, storage.ErrElsewhere):
+		return &admin.Error{Op: "open data folder", Text: err.Error(), Code: admin.CodeStorage,
+			Hint: "records would be missing: correct `objects`, or name another folder under `data`"}
 	case errors.As(err, &plan):
 		return planError(plan)
 	case errors.As(err, &network) && network.Op == "listen", errors.Is(err, syscall.EADDRINUSE):

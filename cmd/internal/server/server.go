@@ -22,6 +22,7 @@ import (
 	"switchback/storage"
 	"switchback/storage/broker"
 	"switchback/storage/catalog"
+	"switchback/storage/object"
 )
 
 // Options are what a command line adds to a configuration.
@@ -41,6 +42,7 @@ type Server struct {
 	owned     Owner
 
 	catalog catalog.Catalog // the engine's
+	objects object.Store    // nil: a folder of the engine
 	engine  *storage.Engine
 	broker  *broker.Broker
 	mirror  *mirror.Mirror
@@ -133,7 +135,18 @@ func (s *Server) awaitLegacy(ctx context.Context) (clusterID string, err error) 
 // openFolder opens what the data folder holds, and takes ownership on legacy.
 func (s *Server) openFolder(ctx context.Context, adopt bool) error {
 	var err error
-	if s.engine, err = storage.Open(storage.Config{Dir: s.cfg.Data, ClusterID: s.clusterID, Logger: s.log}); err != nil {
+	engine := storage.Config{Dir: s.cfg.Data, ClusterID: s.clusterID, Logger: s.log}
+	if o := s.cfg.Objects; o.Bucket != "" {
+		s.objects, err = object.OpenS3(ctx, object.S3Config{
+			Bucket: o.Bucket, Prefix: o.Prefix, Endpoint: o.Endpoint, Region: o.Region, PathStyle: o.PathStyle,
+		})
+		if err != nil {
+			return &admin.Error{Op: "open object store", Subject: o.Bucket, Code: admin.CodeStorage, Text: err.Error(),
+				Hint: "check objects in the configuration, and the keys in the environment"}
+		}
+		engine.Store, engine.StoreName = s.objects, "s3://"+o.Bucket+"/"+strings.Trim(o.Prefix, "/")
+	}
+	if s.engine, err = storage.Open(engine); err != nil {
 		return err
 	}
 	s.catalog = s.engine.Catalog()
@@ -259,6 +272,9 @@ func (s *Server) closeParts() {
 	}
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close())
+	}
+	if s.objects != nil {
+		errs = append(errs, s.objects.Close())
 	}
 	if s.admin != nil {
 		if err := s.admin.Close(); !errors.Is(err, net.ErrClosed) {
