@@ -227,19 +227,21 @@ func TestConnContextEnds(t *testing.T) {
 // A broker that reads nothing can hold a request up, but not its caller.
 func TestConnWriteGivesUp(t *testing.T) {
 	hold := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	addr := broker(t, func(nc net.Conn, r *Reader) {
 		b, _ := r.Next()
 		frame, _, _ := Split(b)
 		h, _ := ParseHeader(frame)
 		_, _ = nc.Write(AppendResponse(nil, h.Correlation, versions(h.Version, kmsg.ApiVersions, kmsg.Produce)))
+		_, _ = nc.Read(make([]byte, 1)) // the request is under way
+		cancel()
 		<-hold
 	})
 	c, err := Dial(patient(t), addr, "test")
 	must(t, err)
 	defer func() { _ = c.Close() }()
 	defer close(hold)
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks = -1
 	topic, p := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
