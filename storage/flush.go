@@ -309,17 +309,21 @@ func (f *flusher) trim(ctx context.Context) error {
 		f.needed = needed
 	}
 	e.cfg.stepped("needed")
-	if err := e.wal.Trim(needed); err != nil {
+	if err := e.wal.Trim(needed, e.letGo); err != nil {
 		return fmt.Errorf("trim the write-ahead log: %w", err)
 	}
-	oldest := e.wal.Oldest()
+	e.cfg.stepped("trimmed")
+	return nil
+}
+
+// letGo sends readers to the objects for what the WAL is about to drop: whoever
+// has looked a batch up before that and finds it gone looks again, once.
+func (e *Engine) letGo(oldest uint32) {
 	for _, l := range e.all() {
 		l.mu.Lock()
 		l.index.letGo(oldest)
 		l.mu.Unlock()
 	}
-	e.cfg.stepped("trimmed")
-	return nil
 }
 
 // grown counts batches that stand in the WAL alone.

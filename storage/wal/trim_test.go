@@ -109,8 +109,17 @@ func TestTrim(t *testing.T) {
 			if want := count - int(before) + 1; len(f.numbers) != want || want > 0 && f.numbers[0] != before {
 				t.Fatalf("replayed %v, want %d from %d on", f.numbers, want, before)
 			}
-			if err := w.Trim(before); err != nil {
+			was, going := w.Oldest(), uint32(0)
+			err := w.Trim(before, func(oldest uint32) {
+				if going = oldest; w.Oldest() != was {
+					t.Error("told when it has gone")
+				}
+			})
+			if err != nil {
 				t.Fatal(err)
+			}
+			if now := w.Oldest(); now != was && going != now {
+				t.Fatalf("told that %d would be the oldest, %d is", going, now)
 			}
 			for n, at := range places {
 				b := make([]byte, 4)
@@ -150,7 +159,7 @@ func TestTrimKeepsForReaders(t *testing.T) {
 		places = append(places, putDurably(t, w, record(n, 20<<10)))
 	}
 	last := places[len(places)-1].Segment
-	if err := w.Trim(w.Next()); err != nil {
+	if err := w.Trim(w.Next(), func(uint32) {}); err != nil {
 		t.Fatal(err)
 	}
 	if w.Oldest() != last-2 {
@@ -202,7 +211,7 @@ func TestReadersKeepTheirFile(t *testing.T) {
 		mu.Lock()
 		places = append(places, at)
 		mu.Unlock()
-		if err := w.Trim(w.Next()); err != nil {
+		if err := w.Trim(w.Next(), func(uint32) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
