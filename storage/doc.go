@@ -21,8 +21,8 @@
 //     batch), 100 bytes an extent, and the producer ids that have not expired.
 //
 // It does not promise replication of what is in the WAL alone (durability is that
-// of one disk until the next flush). In this form it has neither retention nor
-// compaction.
+// of one disk until the next flush). In this form it has no compaction, and
+// deletes only what it is told to (DeleteBefore, Expire).
 //
 // # Shape
 //

@@ -277,6 +277,11 @@ func (l *Log) Entries(from int64, limit int) (found []offsets.Entry, err error) 
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.size()
+}
+
+// size callers hold mu.
+func (l *Log) size() int64 {
 	size := l.index.bytesFrom(max(l.index.find(l.start), l.index.flushed))
 	for _, x := range l.heldExtents() {
 		size += x.bytes

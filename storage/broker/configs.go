@@ -16,12 +16,14 @@ type rules struct {
 	// deletable is false where cleanup.policy leaves out delete: DeleteRecords is
 	// refused then.
 	deletable bool
+	retention storage.Retention
 }
 
 // Kafka 4.2's defaults (LogConfig, TopicConfig).
 const (
 	defaultMaxMessageBytes = 1<<20 + 12
 	defaultAfterMaxMs      = int64(time.Hour / time.Millisecond)
+	defaultRetentionMs     = int64(7 * 24 * time.Hour / time.Millisecond)
 )
 
 // parseRules reads what the logs have to enforce out of a topic's configs.
@@ -36,6 +38,7 @@ func parseRules(configs map[string]*string) (rules, error) {
 		TimestampBeforeMaxMs: c.long("message.timestamp.before.max.ms", difference),
 		TimestampAfterMaxMs:  c.long("message.timestamp.after.max.ms", defaultAfterMaxMs),
 	}}
+	r.retention = storage.Retention{Ms: c.limit("retention.ms", defaultRetentionMs), Bytes: c.limit("retention.bytes", -1)}
 	if c.has("message.timestamp.difference.max.ms") {
 		// Before KIP-937 one limit held in both directions, and no limit was the
 		// default. 3.6 to 3.9 know all three keys; the old one fills in for a new
@@ -79,13 +82,18 @@ func (c *reader) text(key, unset string) string {
 }
 
 // long reads a number that is not negative.
-func (c *reader) long(key string, unset int64) int64 {
+func (c *reader) long(key string, unset int64) int64 { return c.least(key, unset, 0) }
+
+// limit reads a number that is not negative, or -1 for no limit.
+func (c *reader) limit(key string, unset int64) int64 { return c.least(key, unset, -1) }
+
+func (c *reader) least(key string, unset, least int64) int64 {
 	if !c.has(key) {
 		return unset
 	}
 	v, err := strconv.ParseInt(c.text(key, ""), 10, 64)
-	if (err != nil || v < 0) && c.err == nil {
-		c.err = fmt.Errorf("parse config %s: %q is no number of zero or more", key, *c.configs[key])
+	if (err != nil || v < least) && c.err == nil {
+		c.err = fmt.Errorf("parse config %s: %q is no number of %d or more", key, *c.configs[key], least)
 	}
 	return v
 }

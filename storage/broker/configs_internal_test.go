@@ -11,7 +11,7 @@ func TestParseRules(t *testing.T) {
 	const hour = 3_600_000
 	base := storage.Rules{MaxMessageBytes: 1_048_588, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: hour}
 	with := func(change func(*rules)) rules {
-		r := rules{Rules: base, deletable: true}
+		r := rules{Rules: base, deletable: true, retention: storage.Retention{Ms: 7 * 24 * hour, Bytes: -1}}
 		change(&r)
 		return r
 	}
@@ -32,6 +32,8 @@ func TestParseRules(t *testing.T) {
 			with(func(r *rules) { r.TimestampBeforeMaxMs, r.TimestampAfterMaxMs = 5, 6 })},
 		{"limits of nothing", map[string]string{"message.timestamp.before.max.ms": "0", "message.timestamp.after.max.ms": "0"},
 			with(func(r *rules) { r.TimestampBeforeMaxMs, r.TimestampAfterMaxMs = 1, 1 })},
+		{"retention", map[string]string{"retention.ms": "5", "retention.bytes": "6"},
+			with(func(r *rules) { r.retention = storage.Retention{Ms: 5, Bytes: 6} })},
 		{"2.8: one limit, none by default", map[string]string{"message.timestamp.difference.max.ms": "9223372036854775807"},
 			with(func(r *rules) { r.TimestampAfterMaxMs = math.MaxInt64 })},
 		{"2.8: one limit", map[string]string{"message.timestamp.difference.max.ms": "50"},
@@ -54,6 +56,9 @@ func TestParseRules(t *testing.T) {
 	for _, bad := range []string{"", "x", "-1", "1.5", "99999999999999999999"} {
 		if _, err := parseRules(map[string]*string{"max.message.bytes": &bad}); err == nil {
 			t.Errorf("max.message.bytes=%q was read", bad)
+		}
+		if _, err := parseRules(map[string]*string{"retention.ms": &bad}); (err == nil) != (bad == "-1") {
+			t.Errorf("retention.ms=%q: %v", bad, err)
 		}
 	}
 }

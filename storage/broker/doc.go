@@ -31,9 +31,10 @@
 // and OffsetForLeaderEpoch are served in both states, because the log is the same
 // log and the proxy keeps reads honest.
 //
-// Goroutines: New starts none. A waiting Fetch is one goroutine, a DeleteRecords
-// is one while the log start becomes durable, and a DescribeLogDirs while it
-// counts; at most Config.MaxWaiting of them together. Close ends the waits and
+// Goroutines: New starts none, and Retain runs on its caller's. A waiting Fetch is
+// one goroutine, so is one that reads from objects, a ListOffsets while it searches
+// there, and a DeleteRecords while the log start becomes durable; at most
+// Config.MaxWaiting of them together. Close ends the waits and
 // waits for all. done is called on the submitter's goroutine before Submit
 // returns, on one of these, or on the log's committer: it must not block, must not
 // call back into the broker, and the submitter must not hold a lock that it takes.

@@ -215,6 +215,7 @@ func (s *Server) run(ctx context.Context) error {
 		return admin.Serve(ctx, s.admin, s.Backend(), s.log)
 	})
 	s.spawn(ctx, "storage", s.watchStorage)
+	s.spawn(ctx, "retention", s.broker.Retain)
 	select {
 	case <-s.proxy.Ready():
 		s.log.Info("serving", "bootstrap", s.proxy.Addr(), "admin", s.AdminAddr(), "legacy", s.clusterID, "owner", s.owned.ID, "start", s.owned.Incarnation)
